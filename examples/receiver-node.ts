@@ -1,0 +1,25 @@
+import { createServer } from 'node:http';
+import { webhook } from 'keyturn/node';
+import { openReceiver } from 'keyturn/receiver';
+
+// The policy is ./rotation-policy.json, or the one that KEYTURN_POLICY names.
+const secret = process.env['SECRET'] ?? 'practice-hook';
+const keyturn = await openReceiver({ secrets: [secret] });
+
+const server = createServer(
+  webhook(keyturn, { secret }, (request, response) => {
+    request.webhook.json();
+    response.end('ok');
+  }),
+);
+server.listen(Number(process.env['PORT'] ?? 3000), '127.0.0.1', () => {
+  const address = server.address();
+  console.log(`listening on http://127.0.0.1:${typeof address === 'object' ? (address?.port ?? '') : ''}`);
+});
+
+process.once('SIGTERM', () => {
+  // A sender that keeps its connections open would keep a closing server up for as long as it sends.
+  server.prependListener('request', (_, response) => response.setHeader('connection', 'close'));
+  // First the last answers, then the sign-off: what is answered after it would not be counted.
+  server.close(() => void keyturn.close());
+});

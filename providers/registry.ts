@@ -1,0 +1,98 @@
+import type { Address } from '../src/model/address.ts';
+import type {
+  CanaryPolicy,
+  FileStorePolicy,
+  JournalPolicy,
+  Policy,
+  SecretPolicy,
+  StorePolicy,
+  UsagePolicy,
+  VaultStorePolicy,
+} from '../src/model/policy.ts';
+import type { Canary } from '../src/ports/canary.ts';
+import { createDigest } from '../src/ports/digest.ts';
+import type { Journal, Leases } from '../src/ports/journal.ts';
+import type { SecretStore } from '../src/ports/secret-store.ts';
+import type { Clock, Random } from '../src/ports/system.ts';
+import type { Upstream } from '../src/ports/upstream.ts';
+import type { UsageLog } from '../src/ports/usage-log.ts';
+import type { PartCredential } from './credentials.ts';
+
+/** What an adapter may need of the process that opens it. */
+export interface Surroundings {
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** Every kind of every port, one file each, imported when the first of that kind is opened. */
+export const registry = {
+  stores: {
+    file: async (
+      { path, group, age }: FileStorePolicy,
+      { clock }: Surroundings,
+      credential: PartCredential,
+    ): Promise<SecretStore> => {
+      const { createFileStore } = await import('./stores/file.ts');
+      if (age === null) return createFileStore({ path, group, clock });
+      const identity = (): Promise<string> => credential('age.identity', age.identity, { isKeyFile: true });
+      return createFileStore({ path, group, clock, age: { identity, recipients: age.recipients } });
+    },
+    vault: async (policy: VaultStorePolicy, { clock, random }: Surroundings, credential: PartCredential) => {
+      const { createVaultStore } = await import('./stores/vault.ts');
+      return createVaultStore({ policy, credential, clock, random });
+    },
+  },
+  upstreams: {
+    http: async (
+      { secret, upstream }: SecretPolicy,
+      { clock }: Surroundings,
+      credential: (name: string) => Promise<string>,
+    ): Promise<Upstream> => {
+      const { createHttpUpstream } = await import('./upstreams/http.ts');
+      return createHttpUpstream({ secret, policy: upstream, credential, clock });
+    },
+  },
+  canaries: {
+    http: async (secret: Address, policy: CanaryPolicy, { clock }: Surroundings): Promise<Canary> => {
+      const { createHttpCanary } = await import('./canaries/http.ts');
+      return createHttpCanary({ secret, policy, clock });
+    },
+  },
+  journals: {
+    sqlite: async (
+      { path, auditKey }: JournalPolicy,
+      { clock, random }: Surroundings,
+      credential: PartCredential,
+    ): Promise<Journal & Leases> => {
+      const { createSqliteJournal } = await import('./journals/sqlite.ts');
+      const key = auditKey === null ? null : await credential('auditKey', auditKey);
+      return createSqliteJournal({ path, clock, random, digest: createDigest(key) });
+    },
+  },
+  usage: {
+    sqlite: async ({ path, group }: UsagePolicy, { clock }: Surroundings): Promise<UsageLog> => {
+      const { createSqliteUsageLog } = await import('./usage/sqlite.ts');
+      return createSqliteUsageLog({ path, group, clock });
+    },
+  },
+} satisfies {
+  readonly stores: Readonly<Record<StorePolicy['kind'], unknown>>;
+  readonly upstreams: Readonly<Record<SecretPolicy['upstream']['kind'], unknown>>;
+  readonly canaries: Readonly<Record<'http', unknown>>;
+  readonly journals: Readonly<Record<Policy['journal']['kind'], unknown>>;
+  readonly usage: Readonly<Record<Policy['usage']['kind'], unknown>>;
+};
+
+/** Opens the store of that policy, whatever its kind. */
+export function openStore(
+  policy: StorePolicy,
+  surroundings: Surroundings,
+  credential: PartCredential,
+): Promise<SecretStore> {
+  switch (policy.kind) {
+    case 'file':
+      return registry.stores.file(policy, surroundings, credential);
+    case 'vault':
+      return registry.stores.vault(policy, surroundings, credential);
+  }
+}

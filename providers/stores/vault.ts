@@ -1,0 +1,163 @@
+import pLimit from 'p-limit';
+import { formatKeyring, maxDocumentBytes, parseKeyring } from '../../src/model/document.ts';
+import { isKeyturnError, type KeyturnError } from '../../src/model/errors.ts';
+import type { Fields } from '../../src/model/json.ts';
+import { commitIdOf, type Keyring } from '../../src/model/keyring.ts';
+import type { VaultStorePolicy } from '../../src/model/policy.ts';
+import { storeConflict, storeDeleted } from '../../src/ports/store-errors.ts';
+import type {
+  PlainCopies,
+  ProbeRequest,
+  SecretStore,
+  StoreCapabilities,
+  StoreName,
+  StoreProbe,
+  StoreRead,
+  StoreToken,
+} from '../../src/ports/secret-store.ts';
+import type { Clock, Random } from '../../src/ports/system.ts';
+import type { PartCredential } from '../credentials.ts';
+import { VaultClient } from './vault/client.ts';
+import { keyringField, VaultMount, type Found } from './vault/mount.ts';
+import { VaultPlainCopies } from './vault/plain.ts';
+import { probeVault } from './vault/probe.ts';
+import { VaultSession } from './vault/session.ts';
+
+export interface VaultStoreOptions {
+  readonly policy: VaultStorePolicy;
+  readonly credential: PartCredential;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** The server has no call that reads several keys. */
+const readsAtOnce = 16;
+
+/**
+ * A secret store in a KV secrets engine, version 2, of Vault or OpenBao: one key per keyring, whose text is the field
+ * `keyring`. The engine's version number is the token. Nothing is kept in `custom_metadata`, which has no compare-and-set.
+ * Throws `package-missing`, `policy-invalid`.
+ */
+export async function createVaultStore({ policy, credential, clock }: VaultStoreOptions): Promise<SecretStore> {
+  const client = await VaultClient.open(policy);
+  const session = new VaultSession({ client, auth: policy.auth, credential, clock });
+  return new VaultStore({ policy, client, session, clock });
+}
+
+interface Parts {
+  readonly policy: VaultStorePolicy;
+  readonly client: VaultClient;
+  readonly session: VaultSession;
+  readonly clock: Clock;
+}
+
+class VaultStore implements SecretStore {
+  readonly label: string;
+  readonly capabilities: StoreCapabilities;
+  readonly plain: PlainCopies;
+  readonly #parts: Parts;
+  readonly #mount: VaultMount;
+
+  constructor(parts: Parts) {
+    this.label = parts.client.label;
+    this.capabilities = {
+      propagationLagMs: parts.policy.propagationLagMs,
+      namesPerCall: 1,
+      maxDocumentBytes,
+      comparedBy: 'server',
+      erases: 'everything',
+      afterPurge: 'Older versions are destroyed; what snapshots and backups of the server hold of them stays there.',
+    };
+    this.#parts = parts;
+    this.#mount = new VaultMount(parts);
+    this.plain = new VaultPlainCopies(this.#mount);
+  }
+
+  async read(names: readonly StoreName[]): Promise<ReadonlyMap<string, StoreRead>> {
+    const reads = await pLimit(readsAtOnce).map(
+      names,
+      async (name) => [name.secret, await this.#readOne(name)] as const,
+    );
+    return new Map(reads);
+  }
+
+  async #readOne(name: StoreName): Promise<StoreRead> {
+    try {
+      const found = await this.#found(name);
+      if (found.state === 'deleted') throw this.#deleted(name, found);
+      if (found.state !== 'present') return { state: found.state, token: null };
+      return { state: 'present', keyring: this.#keyringIn(found.data, name), token: String(found.version) };
+    } catch (error) {
+      if (isKeyturnError(error)) return { state: 'failed', error };
+      throw error;
+    }
+  }
+
+  /** Reads first: the engine compares version numbers alone, and would write over what somebody deleted meanwhile. */
+  async commit(name: StoreName, keyring: Keyring, expected: StoreToken): Promise<void> {
+    const commit = commitIdOf(keyring, name.secret);
+    const text = formatKeyring(keyring);
+    if (await this.#isCommitted(name, commit, expected)) return;
+    const cas = expected === null ? 0 : Number(expected);
+    try {
+      const isWritten = await this.#mount.write(name.key, what(name), { [keyringField]: text }, cas);
+      if (isWritten) return;
+    } catch (error) {
+      if (!isKeyturnError(error, 'store-unreachable')) throw error;
+      // It may have been done all the same.
+      if (await this.#isCommitted(name, commit, expected).catch(() => false)) return;
+      throw error;
+    }
+    if (await this.#isCommitted(name, commit, expected)) return;
+    throw storeConflict(name.secret, this.#place(name), { key: name.key });
+  }
+
+  /** Throws where something else is there than what the commit was made for. */
+  async #isCommitted(name: StoreName, commit: string, expected: StoreToken): Promise<boolean> {
+    const found = await this.#found(name);
+    if (found.state === 'deleted') throw this.#deleted(name, found);
+    const stored = found.state === 'present' ? this.#keyringIn(found.data, name) : null;
+    if (stored?.commits.includes(commit) === true) return true;
+    if ((found.state === 'present' ? String(found.version) : null) === expected) return false;
+    const now = stored === null ? 'it is not there' : `it is at revision ${String(stored.revision)}`;
+    throw storeConflict(name.secret, this.#place(name), { key: name.key, revision: stored?.revision ?? null }, now);
+  }
+
+  async purge(name: StoreName): Promise<void> {
+    await this.#mount.destroyOlder(name.key, what(name));
+  }
+
+  probe(request: ProbeRequest): Promise<StoreProbe> {
+    return probeVault(this, { ...this.#parts, mount: this.#mount }, request);
+  }
+
+  async close(): Promise<void> {
+    this.#parts.client.close();
+  }
+
+  #found(name: StoreName): Promise<Found> {
+    return this.#mount.read(name.key, what(name));
+  }
+
+  #place({ key }: StoreName): string {
+    return `the ${this.label} at ${JSON.stringify(key)}`;
+  }
+
+  /** A key with other fields than ours holds something else, and is never written over. */
+  #keyringIn(data: Fields, name: StoreName): Keyring {
+    const text = data[keyringField];
+    const isOurs = typeof text === 'string' && Object.keys(data).length === 1;
+    return parseKeyring(isOurs ? text : '{}', this.#place(name), name.secret);
+  }
+
+  #deleted(name: StoreName, { version, destroyed }: Found & { readonly state: 'deleted' }): KeyturnError {
+    const hint = destroyed
+      ? `Version ${String(version)} was destroyed and is lost. Take its key away (bao kv metadata delete), then adopt the value in use.`
+      : `Bring version ${String(version)} back (bao kv undelete -versions=${String(version)}), or take its key away for good (bao kv metadata delete).`;
+    return storeDeleted(name.secret, this.#place(name), { key: name.key, version }, hint);
+  }
+}
+
+function what({ secret }: StoreName): string {
+  return `The keyring of ${secret}`;
+}

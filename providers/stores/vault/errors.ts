@@ -1,0 +1,80 @@
+import { KeyturnError } from '../../../src/model/errors.ts';
+import { storeThrottled } from '../../../src/ports/store-errors.ts';
+import type { Answer } from './transport.ts';
+
+/** What the server, or the way to it, says, in keyturn's words. No text of the server is repeated: it may hold anything. */
+
+/** `what` is the beginning of a sentence: `The keyring of production/hook`. */
+export interface Asked {
+  readonly what: string;
+  /** The path of the call, as a policy of the server names it. */
+  readonly path: string;
+}
+
+export function refusedPath({ what, path }: Asked, label: string, isTokenGood: boolean | null): KeyturnError {
+  if (isTokenGood === false) {
+    return new KeyturnError('store-denied', `${what} is refused: the token for the ${label} is not valid any more.`, {
+      hint: 'Give it a token that is: it expired, or was revoked. AppRole and Kubernetes log in again by themselves.',
+      details: { path },
+    });
+  }
+  return new KeyturnError('store-denied', `${what} is refused by the ${label}: its token has no right to ${path}.`, {
+    hint: `Give the token a policy with ${path}; deploy/vault has one for the orchestrator and one for receivers.`,
+    details: { path },
+  });
+}
+
+/** Any answer that is neither what was asked for nor a refusal. */
+export function unexpectedAnswer({ what, path }: Asked, label: string, answer: Answer): KeyturnError {
+  const { statusCode: status, retryAfterMs } = answer;
+  const details = { path, status };
+  if (status === 429) return storeThrottled(what, `the ${label}`, retryAfterMs);
+  const sentence = `${what} cannot be reached: the ${label}`;
+  if (status >= 300 && status < 400) {
+    return new KeyturnError('store-unreachable', `${sentence} answers with a redirect, which is not followed.`, {
+      hint: 'Name the address of the active node, or of a load balancer before it, in the policy.',
+      details,
+    });
+  }
+  if (status === 503) {
+    return new KeyturnError('store-unreachable', `${sentence} is sealed, or not ready.`, {
+      hint: 'Unseal it; it is tried again.',
+      details,
+    });
+  }
+  if (status === 400 || status === 405 || status === 413) {
+    return new KeyturnError('store-denied', `${what} is refused by the ${label} with status ${String(status)}.`, {
+      hint: 'Look into the log of the server, and at the settings of its mount and namespace.',
+      details,
+    });
+  }
+  const why = status < 300 ? 'answers with something that Vault does not say' : `answers with status ${String(status)}`;
+  return new KeyturnError('store-unreachable', `${sentence} ${why}.`, {
+    hint: 'Check the address in the policy: something else may answer there. It is tried again.',
+    details,
+  });
+}
+
+/** Of the way to the server. `cause` is the system's error, which holds no value. */
+export function unreachable({ what, path }: Asked, label: string, cause: unknown): KeyturnError {
+  const code = codeOf(cause);
+  const details = { path, system: code };
+  const sentence = `${what} cannot be reached: the ${label}`;
+  if (tlsCodes.test(code)) {
+    return new KeyturnError('store-unreachable', `${sentence} shows a certificate that is not trusted (${code}).`, {
+      hint: 'Name the file with the certificate of its authority as "caFile" in the policy, or mend its certificate.',
+      details,
+    });
+  }
+  const why = code === 'ETIMEDOUT' ? 'does not answer in time' : `does not answer (${code})`;
+  return new KeyturnError('store-unreachable', `${sentence} ${why}.`, {
+    hint: 'Check the address in the policy, and the way to it. It is tried again.',
+    details,
+  });
+}
+
+const tlsCodes = /CERT|ERR_TLS|ERR_SSL|EPROTO|UNABLE_TO|SIGNATURE/;
+
+function codeOf(cause: unknown): string {
+  return cause instanceof Error && 'code' in cause && typeof cause.code === 'string' ? cause.code : 'unknown';
+}

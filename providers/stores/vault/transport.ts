@@ -1,0 +1,106 @@
+import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
+import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+
+/**
+ * What carries node-vault's calls, in the place of its own: it would follow a redirect with the token in the call, use the
+ * proxies of the environment, hide the answer's headers, and wait for ever.
+ */
+
+/** An answer as node-vault takes it, and what it leaves out. */
+export interface Answer {
+  readonly statusCode: number;
+  /** Parsed where it is JSON; else null. */
+  readonly body: unknown;
+  readonly request: { readonly path: string };
+  /** What `Retry-After` says, ms; null where it is not there or no number of seconds. */
+  readonly retryAfterMs: number | null;
+}
+
+/** The options of node-vault's `request`, and ours, which it passes on. */
+export interface CallOptions {
+  readonly uri: string;
+  readonly method: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly json?: unknown;
+  readonly onAnswer?: (answer: Answer) => void;
+}
+
+export interface TransportOptions {
+  /** PEM; null: what the system trusts. */
+  readonly ca: string | null;
+  readonly timeoutMs: number;
+}
+
+/** No answer of the calls that are made here is longer. */
+const maxAnswerBytes = 4 * 1024 * 1024;
+
+export type Transport = ((options: CallOptions) => Promise<Answer>) & { readonly close: () => void };
+
+/** Throws the system's errors, and an `Error` with the code ETIMEDOUT where nothing came in time. */
+export function createTransport({ ca, timeoutMs }: TransportOptions): Transport {
+  const http = new HttpAgent({ keepAlive: true, maxSockets: 32 });
+  const https = new HttpsAgent({ keepAlive: true, maxSockets: 32, ...(ca === null ? {} : { ca }) });
+  const call = async (options: CallOptions): Promise<Answer> => {
+    const url = new URL(options.uri);
+    const body = options.json === undefined ? null : JSON.stringify(options.json);
+    const headers = {
+      ...options.headers,
+      accept: 'application/json',
+      ...(body === null
+        ? {}
+        : { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(body)) }),
+    };
+    const signal = AbortSignal.timeout(timeoutMs);
+    const answered = new Promise<Answer>((resolve, reject) => {
+      const settings = { method: options.method, headers, signal };
+      const received = (incoming: IncomingMessage): void => {
+        textOf(incoming).then((text) => resolve(answerOf(incoming, text, url.pathname)), reject);
+      };
+      const outgoing =
+        url.protocol === 'https:'
+          ? httpsRequest(url, { ...settings, agent: https }, received)
+          : httpRequest(url, { ...settings, agent: http }, received);
+      outgoing.on('error', reject);
+      outgoing.end(body ?? undefined);
+    });
+    const answer = await answered.catch((error: unknown) => {
+      throw signal.aborted ? Object.assign(new Error('no answer in time'), { code: 'ETIMEDOUT' }) : error;
+    });
+    options.onAnswer?.(answer);
+    return answer;
+  };
+  const close = (): void => {
+    http.destroy();
+    https.destroy();
+  };
+  return Object.assign(call, { close });
+}
+
+function answerOf(incoming: IncomingMessage, text: string, path: string): Answer {
+  const seconds = Number(incoming.headers['retry-after']);
+  return {
+    statusCode: incoming.statusCode ?? 0,
+    body: parsed(text),
+    request: { path },
+    retryAfterMs: Number.isFinite(seconds) && seconds >= 0 ? seconds * 1_000 : null,
+  };
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+async function textOf(incoming: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of incoming as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > maxAnswerBytes) throw Object.assign(new Error('the answer is too long'), { code: 'EMSGSIZE' });
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}

@@ -1,0 +1,159 @@
+import { z } from 'zod';
+import { addressPart } from '../address.ts';
+import { credential, duration, filePath, group, notInThisVersion, text } from './fields.ts';
+
+/** The secret stores of the policy: one shape for each kind. What their fields mean together is in `stores.ts`. */
+
+const age = z
+  .strictObject({
+    identity: credential.meta({
+      description:
+        'Where the age identity is read from that decrypts the keyrings; a file may be as age-keygen writes it.',
+    }),
+    recipients: z
+      .array(
+        z
+          .string()
+          .regex(
+            /^age1(?:(?:pq|tag|tagpq)1)?[02-9ac-hj-np-z]+$/,
+            'must be an age recipient, "age1…" as age-keygen prints it',
+          ),
+      )
+      .min(1, 'must name at least one recipient')
+      .max(20, 'must name at most 20 recipients')
+      .meta({
+        description:
+          'Who can decrypt what is written from now on; the identity has to be among them. Without it, the identity.',
+      })
+      .optional(),
+  })
+  .meta({ description: 'Encrypts the keyrings of the store with age. Plain copies are not encrypted.' });
+
+const file = z
+  .strictObject({
+    kind: z.literal('file').meta({ description: 'A folder of files.' }),
+    path: filePath('The folder of the keyrings.', '.keyturn/secrets').optional(),
+    group: group.optional(),
+    age: age.optional(),
+  })
+  .meta({ description: 'One secret store: a folder of files.' });
+
+/** What every store that is asked over a network takes. */
+function network(lag: string) {
+  return {
+    timeout: duration('How long one call to the store may take.', {
+      least: '100ms',
+      most: '5m',
+      default: '10s',
+    }).optional(),
+    propagationLag: duration(
+      'How long after a commit a reader elsewhere may still get the old document; replicas in other regions make it longer.',
+      { most: '1h', default: lag },
+    ).optional(),
+  };
+}
+
+const prefixPattern = new RegExp(`^${addressPart.source.slice(1, -1)}(?:/${addressPart.source.slice(1, -1)}){0,7}$`);
+
+function prefix(description: string) {
+  return text(
+    description,
+    prefixPattern,
+    'must be made of parts between slashes, each of letters, digits, ".", "_" and "-" with a letter or digit at both ends',
+  );
+}
+
+/** Without a user and a password, a query or a fragment: credentials have a place of their own. */
+function url(description: string) {
+  return text(
+    description,
+    /^https?:\/\/[^\s/?#@]+(?:\/[^\s?#@]*)?$/i,
+    'must be a url with http:// or https://, without user, query and fragment',
+  );
+}
+
+const vaultMount = (description: string, fallback: string) =>
+  text(
+    description,
+    /^[A-Za-z0-9_.-]+(?:\/[A-Za-z0-9_.-]+)*$/,
+    'must be a path of a mount, without slashes around it',
+  ).meta({
+    description,
+    default: fallback,
+  });
+
+const vaultAuth = z
+  .discriminatedUnion(
+    'kind',
+    [
+      z
+        .strictObject({
+          kind: z.literal('token').meta({ description: 'A token that somebody made for keyturn.' }),
+          token: credential.meta({
+            description: 'Where the token is read from; anew whenever the last one was refused.',
+          }),
+        })
+        .meta({ description: 'A token; it is renewed where it can be.' }),
+      z
+        .strictObject({
+          kind: z.literal('approle').meta({ description: 'The AppRole of a machine.' }),
+          roleId: credential.meta({ description: 'Where the role id is read from.' }),
+          secretId: credential.meta({ description: 'Where the secret id is read from.' }),
+          mount: vaultMount('Where AppRole is enabled.', 'approle').optional(),
+        })
+        .meta({ description: 'Logs in with an AppRole.' }),
+      z
+        .strictObject({
+          kind: z.literal('kubernetes').meta({ description: 'The service account of a pod.' }),
+          role: text('The role to log in as.', /^[\w.-]{1,128}$/, 'must be the name of a role'),
+          tokenFile: filePath(
+            'The file with the token of the service account.',
+            '/var/run/secrets/kubernetes.io/serviceaccount/token',
+          ).optional(),
+          mount: vaultMount('Where Kubernetes is enabled.', 'kubernetes').optional(),
+        })
+        .meta({ description: 'Logs in with the service account of the pod.' }),
+    ],
+    { error: 'must have a "kind": "token", "approle" or "kubernetes"' },
+  )
+  .meta({ description: 'How keyturn shows who it is.' });
+
+const vault = z
+  .strictObject({
+    kind: z.literal('vault').meta({ description: 'HashiCorp Vault or OpenBao, a KV secrets engine of version 2.' }),
+    address: url('The address of the server, such as "https://vault.example.com:8200".'),
+    mount: vaultMount('Where the KV secrets engine is mounted.', 'secret').optional(),
+    prefix: prefix('The path under the mount that every key begins with.').optional(),
+    namespace: text(
+      'The namespace, where the server has them.',
+      /^[A-Za-z0-9_.-]+(?:\/[A-Za-z0-9_.-]+)*$/,
+      'must be a path of namespaces, without slashes around it',
+    ).optional(),
+    auth: vaultAuth,
+    caFile: filePath(
+      'The certificates, in PEM, of the authorities that the server is trusted by, instead of those of the system.',
+    ).optional(),
+    ...network('0ms'),
+  })
+  .meta({ description: 'One secret store: Vault or OpenBao.' });
+
+const soon: readonly unknown[] = ['aws', 'google'];
+
+/** The kind that somebody wrote; one of `soon` is refused by its name rather than as a mistake. */
+function refusedKind(store: object): string {
+  const kind = 'kind' in store ? store.kind : undefined;
+  return soon.includes(kind)
+    ? `a store of kind ${JSON.stringify(kind)} is ${notInThisVersion}`
+    : 'must be one of "file", "vault"';
+}
+
+export const store = z
+  .discriminatedUnion('kind', [file, vault], {
+    error: ({ input }) => (typeof input === 'object' && input !== null ? refusedKind(input) : undefined),
+  })
+  .meta({ description: 'One secret store.' });
+
+/** The fields of a store as people write them. */
+export type StoreFields = z.infer<typeof store>;
+export type FileStoreFields = z.infer<typeof file>;
+export type VaultStoreFields = z.infer<typeof vault>;

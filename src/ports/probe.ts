@@ -1,0 +1,58 @@
+import { isKeyturnError, KeyturnError, messageOf } from '../model/errors.ts';
+import type { ProbeFinding, ProbeRequest, SecretStore } from './secret-store.ts';
+
+/** What the probes of all secret stores have in common. */
+
+export function ok(name: string, message: string): ProbeFinding {
+  return { name, state: 'ok', message, hint: null };
+}
+
+export function warning(name: string, message: string, hint: string): ProbeFinding {
+  return { name, state: 'warning', message, hint };
+}
+
+export function unknown(name: string, message: string, hint: string | null = null): ProbeFinding {
+  return { name, state: 'unknown', message, hint };
+}
+
+/** A finding from what was thrown; of an error that is not keyturn's own only the message is told. */
+export function failed(name: string, error: unknown): ProbeFinding {
+  const { message, hint } = isKeyturnError(error) ? error : new KeyturnError('unexpected', messageOf(error));
+  return { name, state: 'failed', message, hint };
+}
+
+/** Runs one look; what it throws is its finding. */
+export async function finding(name: string, look: () => Promise<ProbeFinding>): Promise<ProbeFinding> {
+  try {
+    return await look();
+  } catch (error) {
+    return failed(name, error);
+  }
+}
+
+/** Reads what the use is about, as the use itself does: one `read` finding, and one `plain` where there are copies. */
+export async function readFindings(
+  store: Pick<SecretStore, 'read' | 'plain'>,
+  { names, plainKeys }: ProbeRequest,
+): Promise<readonly ProbeFinding[]> {
+  const read = await finding('read', async () => {
+    const reads = await store.read(names);
+    const states = [...reads.values()];
+    const failures = states.flatMap((each) => (each.state === 'failed' ? [each.error] : []));
+    const [first] = failures;
+    if (first === undefined) return ok('read', keyringsRead(states.length, states));
+    const more = failures.length === 1 ? '' : ` So it is with ${String(failures.length)} of ${String(states.length)}.`;
+    return { name: 'read', state: 'failed', message: `${first.message}${more}`, hint: first.hint };
+  });
+  if (plainKeys.length === 0) return [read];
+  const plain = await finding('plain', async () => {
+    for (const key of plainKeys) await store.plain.read(key);
+    return ok('plain', plainKeys.length === 1 ? 'The plain copy can be read.' : 'The plain copies can be read.');
+  });
+  return [read, plain];
+}
+
+function keyringsRead(count: number, states: readonly { readonly state: string }[]): string {
+  const present = states.filter(({ state }) => state === 'present').length;
+  return `Reading works: of ${String(count)} ${count === 1 ? 'keyring' : 'keyrings'} ${String(present)} ${present === 1 ? 'is' : 'are'} there.`;
+}

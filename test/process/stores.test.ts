@@ -1,0 +1,46 @@
+import { randomUUID } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
+import { openHttpNetwork } from '../conformance/http-network.ts';
+import { describeOn } from '../servers/describe.ts';
+import { BaoAdmin } from '../providers/stores/vault-support.ts';
+import { rotateOn, type StoreWorld } from './support/store-rotation.ts';
+
+/** A whole rotation with real processes on each store beyond one machine, with an outage in the middle. */
+
+describeOn('openbao', 'a rotation on OpenBao', (server) => {
+  async function openWorld(later: (close: () => Promise<void>) => void): Promise<StoreWorld> {
+    const admin = new BaoAdmin(server);
+    const network = await openHttpNetwork({
+      target: server.address,
+      throttled: { status: 429, headers: { 'retry-after': '1' }, body: '{"errors":[]}' },
+    });
+    later(() => network.close());
+    const prefix = `keyturn/${randomUUID()}`;
+    const fieldsOf = async (key: string): Promise<Readonly<Record<string, unknown>>> =>
+      (await admin.call('GET', `secret/data/${prefix}/${key}`)).data['data'] as Readonly<Record<string, unknown>>;
+    return {
+      network,
+      store: {
+        kind: 'vault',
+        address: network.url,
+        prefix,
+        timeout: '2s',
+        auth: { kind: 'token', token: { env: 'STORE_TOKEN' } },
+      },
+      orchestratorEnv: { STORE_TOKEN: await admin.token([await admin.writePolicy('orchestrator')]) },
+      receiverEnv: { STORE_TOKEN: await admin.token([await admin.writePolicy('receiver')]) },
+      keyringText: async (key) => String((await fieldsOf(key))['keyring']),
+      plainText: async (key, property) => String((await fieldsOf(key))[property]),
+    };
+  }
+
+  describe('with live receivers', { timeout: 120_000 }, () => {
+    it('refuses no message, through an outage of the store, and mirrors the primary (I1 I2 I6 I7, covers R-21)', async ({
+      onTestFinished,
+    }) => {
+      const told = await rotateOn(await openWorld(onTestFinished), onTestFinished);
+      expect(told.refusals).toEqual({});
+      expect(told.deliveries).toBeGreaterThan(100);
+    });
+  });
+});

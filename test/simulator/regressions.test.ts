@@ -1,0 +1,31 @@
+import { describe, expect, it } from 'vitest';
+import { scheduleOf } from '../../src/simulator/plan.ts';
+import type { Fault, Setup } from '../../src/simulator/schedule.ts';
+import { runWorld, type Outcome } from '../../src/simulator/world.ts';
+import { retrying } from './policies.ts';
+
+/** What worlds have found in the product, as small schedules. */
+
+async function world(change: Partial<Setup>, faults: readonly Fault[]): Promise<Outcome> {
+  const schedule = scheduleOf(retrying, 5_225, 'none');
+  return runWorld(retrying, { ...schedule, setup: { ...schedule.setup, isFirst: false, ...change }, faults });
+}
+
+describe('a store whose reads lag', () => {
+  it('lets the upstream be told, although a read right after a commit shows the keyring of before it (I8)', async () => {
+    const { violation, tally } = await world({ storeLagMs: 11_720 }, []);
+    expect([violation, tally.completed]).toEqual([null, 1]);
+  });
+
+  it('lets nobody abort a rotation under compromise whose new version it does not show yet (I6)', async () => {
+    const at = 143_140;
+    const faults: readonly Fault[] = [
+      { at: at + 300, kind: 'compromised' },
+      { at: at + 283_360, kind: 'abort' },
+      { at: at + 283_460, kind: 'abort' },
+      { at: at + 283_560, kind: 'abort' },
+    ];
+    const { violation } = await world({ storeLagMs: 11_720, askedAt: at, peopleMs: 450_946 }, faults);
+    expect(violation).toBeNull();
+  });
+});
