@@ -151,6 +151,8 @@ await reporter.close();
 await cache.close();
 await memoryCache.close();
 await opened.close();
+// A process that dies of an error leaves behind what a busy reader has not taken from the pipe yet.
+await new Promise<void>((resolve) => process.stdout.write('\n', () => resolve()));
 await Promise.reject(
   new KeyturnError('upstream-failed', 'Nobody caught this.', { cause: failure, details: { cache } }),
 );
