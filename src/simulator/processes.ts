@@ -3,16 +3,18 @@ import type { Policy, SecretPolicy } from '../model/policy.ts';
 import { Orchestrator } from '../orchestrator/orchestrator.ts';
 import type { Parts } from '../orchestrator/parts.ts';
 import type { Canary } from '../ports/canary.ts';
-import type { Journal, Leases, NewEvent } from '../ports/journal.ts';
+import type { Journal, Lease, Leases, NewEvent } from '../ports/journal.ts';
 import { logOf } from '../ports/log.ts';
 import type { UsageLog } from '../ports/usage-log.ts';
 import type { Chance } from './chance.ts';
+import type { Verdict } from './checks.ts';
 import type { WorldClock } from './clock.ts';
 import type { Leaks } from './leaks.ts';
 import { MachineClock } from './machine.ts';
 import { unreachable, type Network } from './network.ts';
 import { AuthoredPlace, type OnWrite } from './place.ts';
 import type { Setup, Side } from './schedule.ts';
+import { Tenures } from './tenures.ts';
 import type { Trace } from './trace.ts';
 import type { WorldUpstream } from './upstreams/upstream.ts';
 import type { Watch } from './watch.ts';
@@ -48,6 +50,7 @@ export interface ProcessParts {
   readonly canary: Canary;
   readonly watch: Watch;
   readonly leaks: Leaks;
+  readonly verdict: Verdict;
   readonly trace: Trace;
 }
 
@@ -68,10 +71,17 @@ export class Processes {
   /** Those that wait for a process in that slot: each number of cron, and after them the people's. */
   readonly #strikes = new Map<number, Strike[]>();
   readonly #dead = new Set<number>();
+  readonly #tenures: Tenures;
   #spawned = 0;
 
   constructor(parts: ProcessParts) {
     this.#parts = parts;
+    const { verdict, clock } = parts;
+    this.#tenures = new Tenures(
+      verdict,
+      () => clock.now(),
+      (pid) => this.#dead.has(pid),
+    );
   }
 
   strike(slot: number, strike: Strike): void {
@@ -91,7 +101,7 @@ export class Processes {
     const life: Life = { pid, slot, at, clock, chance: own };
     const place = new AuthoredPlace(this.#parts.place, at.journal.id, this.#parts.onWrite);
     const store = createMemoryStore({ clock, place, propagationLagMs: setup.storeLagMs });
-    const journal = this.#wrap(life, 'journal', this.#watched(at.journal));
+    const journal = this.#wrap(life, 'journal', this.#watched(at.journal, pid));
     const wrappedStore = this.#wrap(life, 'store', store);
     const upstream = this.#wrap(life, 'upstream', this.#parts.upstream.port);
     const canary = this.#wrap(life, 'canary', this.#parts.canary);
@@ -111,23 +121,27 @@ export class Processes {
   }
 
   /** The journal, of which everything that is written is looked at. */
-  #watched(journal: Journal & Leases): Journal & Leases {
+  #watched(journal: Journal & Leases, pid: number): Journal & Leases {
     const { watch, leaks, trace } = this.#parts;
+    const wrote = (lease: Lease): void => this.#tenures.wrote(journal.id, pid, lease);
     const tell = (events: readonly NewEvent[]): void => {
       leaks.lookIn(events, 'an event');
       if (!trace.isOn) return;
       for (const { run, message } of events) trace.tell(journal.id, run === null ? message : `${run}: ${message}`);
     };
-    const watched: Pick<Journal, 'begin' | 'supersede' | 'save' | 'move' | 'note'> = {
+    const watched: Pick<Journal, 'begin' | 'supersede' | 'save' | 'move' | 'note'> & Omit<Leases, 'read'> = {
+      ...this.#watchedLeases(journal, pid),
       begin: async (run, events, lease) => {
         const begun = await journal.begin(run, events, lease);
         if (begun.joined) return begun;
+        wrote(lease);
         watch.began(journal.id, run);
         tell(events);
         return begun;
       },
       supersede: async (superseded, run, events, lease) => {
         const begun = await journal.supersede(superseded, run, events, lease);
+        wrote(lease);
         watch.ended(journal.id, { ...superseded, state: 'superseded' });
         watch.began(journal.id, begun);
         tell(events);
@@ -135,6 +149,7 @@ export class Processes {
       },
       save: async (run, events, lease) => {
         const saved = await journal.save(run, events, lease);
+        wrote(lease);
         leaks.lookIn({ ...saved, policy: null }, 'a run');
         watch.saved(saved);
         tell(events);
@@ -158,6 +173,27 @@ export class Processes {
         return typeof value === 'function' ? (value.bind(target) as unknown) : value;
       },
     });
+  }
+
+  #watchedLeases(journal: Journal & Leases, pid: number): Omit<Leases, 'read'> {
+    const tenures = this.#tenures;
+    const took = <T extends Awaited<ReturnType<Leases['acquire']>>>(answer: T): T => {
+      if ('lease' in answer) tenures.took(journal.id, pid, answer.lease);
+      return answer;
+    };
+    return {
+      acquire: async (...asked) => took(await journal.acquire(...asked)),
+      seize: async (...asked) => took(await journal.seize(...asked)),
+      renew: async (...asked) => {
+        const lease = await journal.renew(...asked);
+        tenures.renewed(journal.id, pid, lease);
+        return lease;
+      },
+      release: async (lease) => {
+        await journal.release(lease);
+        tenures.gaveBack(journal.id, pid, lease);
+      },
+    };
   }
 
   /** The port as that process reaches it: slowly, at times not at all, and not any more once it is dead. */

@@ -113,6 +113,7 @@ class World {
         canary: createWorldCanary({ network, fleet, verdict, chance: of('canaries') }),
         watch,
         leaks,
+        verdict,
         trace,
       },
       onWrite: (text, author) => {

@@ -5,11 +5,14 @@ import type * as snapshotModule from '../../src/cache/snapshot.ts';
 import type * as arrivalModule from '../../src/decide/arrival.ts';
 import type * as decideModule from '../../src/decide/decide.ts';
 import type * as evidenceModule from '../../src/decide/evidence.ts';
+import type * as fenceModule from '../../src/decide/fence.ts';
 import type * as gatesModule from '../../src/decide/gates.ts';
 import type * as generateModule from '../../src/model/generate.ts';
 import type * as keyringModule from '../../src/model/keyring.ts';
 import type * as startModule from '../../src/orchestrator/start.ts';
+import type * as tenureModule from '../../src/orchestrator/tenure.ts';
 import type * as reporterModule from '../../src/usage/reporter.ts';
+import type * as canaryModule from '../../src/webhook/canary.ts';
 import type * as missModule from '../../src/webhook/miss.ts';
 import { runWorld } from '../../src/simulator/world.ts';
 import { decided, is, moved, mutant, mutants, only, passing, scheduleFor } from './mutants.ts';
@@ -50,6 +53,22 @@ vi.mock('../../src/decide/decide.ts', async (original) => {
   const right = await original<typeof decideModule>();
   const decide: typeof right.decide = (run, seen, now) => decided(run, seen, (given) => right.decide(run, given, now));
   return { ...right, decide };
+});
+
+vi.mock('../../src/decide/fence.ts', async (original) => {
+  const right = await original<typeof fenceModule>();
+  const acquiredLease: typeof right.acquiredLease = (stored, ...asked) =>
+    right.acquiredLease(is('no lease') && stored !== null ? { ...stored, released: true } : stored, ...asked);
+  const checkFence: typeof right.checkFence = (...asked) => {
+    if (!is('no lease') && !is('lease without fencing')) right.checkFence(...asked);
+  };
+  const renewedLease: typeof right.renewedLease = (stored, lease, ttlMs, now) => {
+    const isAsLent = stored !== null && (is('no lease') || is('lease without fencing'));
+    const { token } = lease;
+    const lent = isAsLent ? { ...stored, token, released: false, stampedAt: now, expiresAt: now + ttlMs } : stored;
+    return right.renewedLease(lent, lease, ttlMs, now);
+  };
+  return { ...right, acquiredLease, checkFence, renewedLease };
 });
 
 vi.mock('../../src/decide/arrival.ts', async (original) => {
@@ -102,6 +121,18 @@ vi.mock('../../src/orchestrator/start.ts', async (original) => {
   return { ...right, startRun };
 });
 
+vi.mock('../../src/orchestrator/tenure.ts', async (original) => {
+  const right = await original<typeof tenureModule>();
+  const withTenure: typeof right.withTenure = (deps, ...asked) => {
+    if (!is('no lease')) return right.withTenure(deps, ...asked);
+    // Whoever asks sees that nobody has it.
+    const { acquire, seize, renew, release } = deps.leases;
+    const leases = { acquire, seize, renew, release, read: () => Promise.resolve(null) };
+    return right.withTenure({ ...deps, leases }, ...asked);
+  };
+  return { ...right, withTenure };
+});
+
 vi.mock('../../src/cache/snapshot.ts', async (original) => {
   const right = await original<typeof snapshotModule>();
   const mergeKeyring: typeof right.mergeKeyring = (held, keyring, loadBeganAt) => {
@@ -149,6 +180,13 @@ vi.mock('../../src/cache/cache.ts', async (original) => {
     return cache;
   };
   return { ...right, createSecretCache };
+});
+
+vi.mock('../../src/webhook/canary.ts', async (original) => {
+  const right = await original<typeof canaryModule>();
+  const isCanary: typeof right.isCanary = (body) =>
+    !is('a canary taken as proof of the switch') && right.isCanary(body);
+  return { ...right, isCanary };
 });
 
 vi.mock('../../src/webhook/miss.ts', async (original) => {

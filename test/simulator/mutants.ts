@@ -7,7 +7,7 @@ import type { SecretPolicy } from '../../src/model/policy.ts';
 import type { Invariant } from '../../src/simulator/checks.ts';
 import { scheduleOf } from '../../src/simulator/plan.ts';
 import type { Fault, Schedule, Setup } from '../../src/simulator/schedule.ts';
-import { once, retrying, stubborn } from './policies.ts';
+import { careful, once, retrying, stubborn } from './policies.ts';
 
 /** Wrong protocols, each a small change of one production function, put in by `mutants.test.ts`. */
 
@@ -142,11 +142,14 @@ export const mutants: readonly Mutant[] = [
     policy: once,
     lastSeed: 1,
   },
+  { name: 'a canary taken as proof of the switch', caughtBy: ['I2'], policy: careful, lastSeed: 1 },
   { name: 'every match taken as use of the old version too', caughtBy: ['I8'], policy: once, lastSeed: 3 },
   { name: 'revoke inside the retry tail', caughtBy: ['I2'], policy: retrying, lastSeed: 102 },
   { name: 'retry tail that sees only what reached a verifier', caughtBy: ['I2'], policy: retrying, lastSeed: 102 },
   { name: 'promote before the upstream changed', caughtBy: ['legal-moves'], policy: retrying, lastSeed: 1 },
   { name: 'pending overwritten on retry', caughtBy: ['I5'], policy: retrying, lastSeed: 47 },
+  { name: 'no lease', caughtBy: ['I3'], policy: retrying, lastSeed: 1 },
+  { name: 'lease without fencing', caughtBy: ['I3'], policy: retrying, lastSeed: 178 },
   { name: 'claim in the journal alone', caughtBy: ['I3'], policy: retrying, lastSeed: 4 },
   { name: 'hold ignored at one step', caughtBy: ['hold'], policy: retrying, lastSeed: 9 },
   { name: 'cache that only appends', caughtBy: ['I6'], policy: retrying, lastSeed: 1 },
