@@ -1,5 +1,5 @@
 import { formatDuration } from '../src/model/duration.ts';
-import type { Clock } from '../src/ports/system.ts';
+import { wakeUp, type Clock } from '../src/ports/system.ts';
 
 /** When a request over the network has to have ended. */
 export interface Deadline {
@@ -21,7 +21,7 @@ export function startDeadline(clock: Clock, timeoutMs: number, outer: AbortSigna
     reason: () => (outer.aborted ? 'when its time was over' : `within ${formatDuration(timeoutMs)}`),
     end: () => {
       outer.removeEventListener('abort', abort);
-      sleep.abort();
+      sleep.abort(wakeUp);
     },
   };
 }

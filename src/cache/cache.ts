@@ -4,7 +4,7 @@ import type { AcceptedVersion } from '../model/keyring.ts';
 import { silentLog, type Log } from '../ports/log.ts';
 import { realClock, realRandom } from '../ports/real.ts';
 import type { KeyringReader, StoreName, StoreRead } from '../ports/secret-store.ts';
-import type { Clock, Random } from '../ports/system.ts';
+import { wakeUp, type Clock, type Random } from '../ports/system.ts';
 import { CacheEntry, unreachable } from './entry.ts';
 import { RefetchTurns, mayRefetch, slowerPace } from './refetch.ts';
 import type { CacheStatus, Refetch, SecretCache, Snapshot } from './types.ts';
@@ -141,7 +141,7 @@ class RefreshingCache implements SecretCache {
   async close(): Promise<void> {
     this.#closed = true;
     this.#turns.close();
-    for (const sleep of this.#sleeps) sleep.abort();
+    for (const sleep of this.#sleeps) sleep.abort(wakeUp);
     await this.#loop;
   }
 
@@ -181,7 +181,7 @@ class RefreshingCache implements SecretCache {
         if (!entry.isGoodSince(beganAt)) this.#planRetry(entry, stretch);
       }
       this.#flight = null;
-      this.#pause?.abort();
+      this.#pause?.abort(wakeUp);
     };
     const flight: Flight = { whole, done: landed() };
     this.#flight = flight;
@@ -229,7 +229,7 @@ class RefreshingCache implements SecretCache {
       this.#sleep(deadlineMs, deadline, background).then(() => false),
     ]);
     if (answered) {
-      deadline.abort();
+      deadline.abort(wakeUp);
     } else if (!this.#closed) {
       for (const entry of entries) {
         const message = `The secret store did not answer for ${entry.name.secret} within ${formatDuration(deadlineMs)}.`;

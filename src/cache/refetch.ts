@@ -1,4 +1,4 @@
-import type { Clock } from '../ports/system.ts';
+import { wakeUp, type Clock } from '../ports/system.ts';
 
 /** How often one secret may be refetched because of a signature that nothing explains. */
 export interface Pace {
@@ -63,7 +63,7 @@ export class RefetchTurns {
 
   /** Answers everyone who waits with no, and everyone who asks later. */
   close(): void {
-    this.#closing.abort();
+    this.#closing.abort(wakeUp);
     for (const waiter of this.#waiters) waiter.answer(false);
     this.#waiters = [];
   }

@@ -19,11 +19,57 @@ export interface CronTimes {
  * is there twice comes once, the first time. Else each is taken as the clocks show it.
  */
 export function cronTimes(cron: string, timezone: string): CronTimes {
-  const times = new Cron(cron, { timezone, mode: '5-or-6-parts', fixedTimeRule: 'no-wildcard' });
-  return {
-    latest: (at) => times.previousRuns(1, new Date(at + 1))[0]?.getTime() ?? null,
-    next: (at) => times.nextRun(new Date(at))?.getTime() ?? null,
-  };
+  const name = `${timezone} ${cron}`;
+  let times = known.get(name);
+  if (times === undefined) {
+    times = new RememberedTimes(new Cron(cron, { timezone, mode: '5-or-6-parts', fixedTimeRule: 'no-wildcard' }));
+    if (known.size >= mostKnown) known.clear();
+    known.set(name, times);
+  }
+  return times;
+}
+
+/** By zone and expression. */
+const known = new Map<string, CronTimes>();
+
+/** More than the policies of one process have. */
+const mostKnown = 1_000;
+
+/** What lies between two times that follow upon one another. */
+interface Span {
+  readonly from: number | null;
+  readonly until: number | null;
+}
+
+/** A window asks for now, for when it closes and for when it opens next. */
+const spansKept = 4;
+
+/** Any moment of a span gets the same answers, so that the expression need not be asked again. */
+class RememberedTimes implements CronTimes {
+  readonly #cron: Cron;
+  #spans: readonly Span[] = [];
+
+  constructor(cron: Cron) {
+    this.#cron = cron;
+  }
+
+  latest(at: number): number | null {
+    return this.#spanOf(at).from;
+  }
+
+  next(at: number): number | null {
+    return this.#spanOf(at).until;
+  }
+
+  #spanOf(at: number): Span {
+    const found = this.#spans.find(({ from, until }) => from !== null && until !== null && from <= at && at < until);
+    if (found !== undefined) return found;
+    const from = this.#cron.previousRuns(1, new Date(at + 1))[0]?.getTime() ?? null;
+    const until = this.#cron.nextRun(new Date(at))?.getTime() ?? null;
+    const span = { from, until };
+    this.#spans = [span, ...this.#spans].slice(0, spansKept);
+    return span;
+  }
 }
 
 const timeFields = [

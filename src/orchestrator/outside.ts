@@ -2,6 +2,7 @@ import { isKeyturnError, KeyturnError } from '../model/errors.ts';
 import { findVersion } from '../model/keyring.ts';
 import type { Upstream } from '../ports/upstream.ts';
 import { checkLease, claimOf, commit } from './commit.ts';
+import { wakeUp } from '../ports/system.ts';
 import type { Parts } from './parts.ts';
 import { done, failure, type Performed, type Work } from './work.ts';
 
@@ -50,7 +51,7 @@ export async function withDeadline<T>(
   try {
     return await work(stop.signal);
   } finally {
-    over.abort();
+    over.abort(wakeUp);
     await deadline;
   }
 }

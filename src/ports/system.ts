@@ -8,6 +8,9 @@ export interface SleepOptions {
   readonly background?: boolean;
 }
 
+/** What to abort a sleep with. Without a reason an error is made each time, with its stack, that nobody looks at. */
+export const wakeUp = 'wake up';
+
 export interface Clock {
   /** Wall clock, milliseconds since 1970 UTC; may be set by people, forward and back. */
   now(): number;

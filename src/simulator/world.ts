@@ -64,6 +64,7 @@ class World {
   #rivals: People | null = null;
   firstDocument: string | null = null;
   readonly #journals: WorldJournal[] = [];
+  readonly #faultsEndAt: number;
   #settledAt: number | null = null;
   readonly #waitingSince = new Map<string, number>();
   #visiting = 0;
@@ -73,6 +74,7 @@ class World {
     this.schedule = schedule;
     const { seed, setup } = schedule;
     this.clock = new WorldClock(setup.startMs);
+    this.#faultsEndAt = faultsEndAt(schedule);
     this.chance = chanceOf(seed, 'world');
     const now = (): number => this.clock.monotonic();
     this.trace = new Trace(now, tell);
@@ -271,10 +273,10 @@ class World {
 
   /** True once nobody is at work, nothing is wanted, and nothing goes wrong any more. */
   #isQuiet(): boolean {
-    const { watch, people, schedule, clock } = this;
-    if (clock.monotonic() < faultsEndAt(schedule)) return false;
+    const { watch, people, clock } = this;
+    if (watch.hasLiveRun || clock.monotonic() < this.#faultsEndAt) return false;
     if (!people.wantNothing || this.#rivals?.wantNothing === false) return false;
-    return !watch.hasLiveRun && watch.keyring.claim === null && this.tally.rotations > 0;
+    return watch.keyring.claim === null && this.tally.rotations > 0;
   }
 
   #noteSettled(): void {
@@ -298,7 +300,7 @@ class World {
     const { trafficEveryMs, visitEveryMs, peopleMs } = this.schedule.setup;
     const gate = gates.graceMs + gates.quietMs + watchedMs(this.policy) + 2 * receivers.missingAfterMs;
     const slow = 20 * (visitEveryMs + peopleMs) + 3 * (trafficEveryMs ?? 0) + upstream.capabilities.switchLagMs;
-    return faultsEndAt(this.schedule) + 2 * gate + slow + 2 * 60 * 60_000;
+    return this.#faultsEndAt + 2 * gate + slow + 2 * 60 * 60_000;
   }
 
   #failLate(lateAt: number): void {

@@ -6,7 +6,7 @@ import { KeyturnError, isKeyturnError, messageOf } from '../model/errors.ts';
 import { idBytes, idFrom } from '../model/id.ts';
 import { silentLog, type Log } from '../ports/log.ts';
 import { realClock, realRandom } from '../ports/real.ts';
-import type { Clock, Random } from '../ports/system.ts';
+import { wakeUp, type Clock, type Random } from '../ports/system.ts';
 import type { ReceiverIdentity, SecretReport, UsageReport, UsageReportLog } from '../ports/usage-log.ts';
 import type { UsageReporter } from './types.ts';
 import { SecretCounts, type UseCounts } from './uses.ts';
@@ -153,11 +153,11 @@ class IntervalReporter implements UsageReporter {
 
   async #signOff(): Promise<void> {
     this.#stopListening();
-    this.#closing.abort();
+    this.#closing.abort(wakeUp);
     const enough = new AbortController();
     const untilEnough = this.#clock.sleep(closeWithinMs, { signal: enough.signal });
     await Promise.race([untilEnough, this.#lastReport(enough.signal)]);
-    enough.abort();
+    enough.abort(wakeUp);
     try {
       await this.#log.close();
     } catch {

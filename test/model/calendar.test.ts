@@ -1,3 +1,4 @@
+import { Cron } from 'croner';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   cronMistakes,
@@ -10,6 +11,13 @@ import {
 } from '../../src/model/calendar.ts';
 
 const at = (text: string): number => Date.parse(text);
+/** As the expression itself says it, asked for the first time. */
+function spanOf(cron: string, moment: number): { readonly latest: number | null; readonly next: number | null } {
+  const times = new Cron(cron, { timezone: 'Europe/Berlin', mode: '5-or-6-parts', fixedTimeRule: 'no-wildcard' });
+  const latest = times.previousRuns(1, new Date(moment + 1))[0]?.getTime() ?? null;
+  return { latest, next: times.nextRun(new Date(moment))?.getTime() ?? null };
+}
+
 const time = (ms: number | null): string | null => (ms === null ? null : new Date(ms).toISOString());
 
 describe('a cron expression', () => {
@@ -54,6 +62,18 @@ describe('a cron expression', () => {
     expect(time(times.latest(tuesday - 1))).toBe('2026-02-24T02:00:00.000Z');
     expect(time(times.next(tuesday))).toBe('2026-03-10T02:00:00.000Z');
     expect(time(times.next(tuesday - 1))).toBe('2026-03-03T02:00:00.000Z');
+  });
+
+  it('has the same times whatever was asked before', () => {
+    const hours = Array.from({ length: 4 * 24 }, (_, index) => at('2026-03-27T00:00:00Z') + index * 3_600_000);
+    const shuffled = hours.map((_, index) => hours[(index * 37) % hours.length] ?? 0);
+    for (const cron of ['*/7 * * * *', '30 2 * * *', '0 3 * * 7']) {
+      for (const moment of shuffled) {
+        const { latest, next } = spanOf(cron, moment);
+        const times = cronTimes(cron, 'Europe/Berlin');
+        expect([times.latest(moment), times.next(moment)]).toEqual([latest, next]);
+      }
+    }
   });
 
   it('may have no time at all', () => {
