@@ -1,10 +1,10 @@
 import pLimit from 'p-limit';
-import { formatKeyring, maxDocumentBytes, parseKeyring } from '../../src/model/document.ts';
+import { maxDocumentBytes, parseKeyring } from '../../src/model/document.ts';
 import { isKeyturnError, type KeyturnError } from '../../src/model/errors.ts';
 import type { Fields } from '../../src/model/json.ts';
-import { commitIdOf, type Keyring } from '../../src/model/keyring.ts';
+import type { Keyring } from '../../src/model/keyring.ts';
 import type { VaultStorePolicy } from '../../src/model/policy.ts';
-import { storeConflict, storeDeleted } from '../../src/ports/store-errors.ts';
+import { storeDeleted } from '../../src/ports/store-errors.ts';
 import type {
   PlainCopies,
   ProbeRequest,
@@ -17,6 +17,7 @@ import type {
 } from '../../src/ports/secret-store.ts';
 import type { Clock, Random } from '../../src/ports/system.ts';
 import type { PartCredential } from '../credentials.ts';
+import { commitCompared } from './commit.ts';
 import { VaultClient } from './vault/client.ts';
 import { keyringField, VaultMount, type Found } from './vault/mount.ts';
 import { VaultPlainCopies } from './vault/plain.ts';
@@ -83,44 +84,28 @@ class VaultStore implements SecretStore {
 
   async #readOne(name: StoreName): Promise<StoreRead> {
     try {
-      const found = await this.#found(name);
-      if (found.state === 'deleted') throw this.#deleted(name, found);
-      if (found.state !== 'present') return { state: found.state, token: null };
-      return { state: 'present', keyring: this.#keyringIn(found.data, name), token: String(found.version) };
+      return await this.#present(name);
     } catch (error) {
       if (isKeyturnError(error)) return { state: 'failed', error };
       throw error;
     }
   }
 
-  /** Reads first: the engine compares version numbers alone, and would write over what somebody deleted meanwhile. */
-  async commit(name: StoreName, keyring: Keyring, expected: StoreToken): Promise<void> {
-    const commit = commitIdOf(keyring, name.secret);
-    const text = formatKeyring(keyring);
-    if (await this.#isCommitted(name, commit, expected)) return;
-    const cas = expected === null ? 0 : Number(expected);
-    try {
-      const isWritten = await this.#mount.write(name.key, what(name), { [keyringField]: text }, cas);
-      if (isWritten) return;
-    } catch (error) {
-      if (!isKeyturnError(error, 'store-unreachable')) throw error;
-      // It may have been done all the same.
-      if (await this.#isCommitted(name, commit, expected).catch(() => false)) return;
-      throw error;
-    }
-    if (await this.#isCommitted(name, commit, expected)) return;
-    throw storeConflict(name.secret, this.#place(name), { key: name.key });
+  async #present(name: StoreName): Promise<Exclude<StoreRead, { readonly state: 'failed' }>> {
+    const found = await this.#mount.read(name.key, what(name));
+    if (found.state === 'deleted') throw this.#deleted(name, found);
+    if (found.state !== 'present') return { state: found.state, token: null };
+    return { state: 'present', keyring: this.#keyringIn(found.data, name), token: String(found.version) };
   }
 
-  /** Throws where something else is there than what the commit was made for. */
-  async #isCommitted(name: StoreName, commit: string, expected: StoreToken): Promise<boolean> {
-    const found = await this.#found(name);
-    if (found.state === 'deleted') throw this.#deleted(name, found);
-    const stored = found.state === 'present' ? this.#keyringIn(found.data, name) : null;
-    if (stored?.commits.includes(commit) === true) return true;
-    if ((found.state === 'present' ? String(found.version) : null) === expected) return false;
-    const now = stored === null ? 'it is not there' : `it is at revision ${String(stored.revision)}`;
-    throw storeConflict(name.secret, this.#place(name), { key: name.key, revision: stored?.revision ?? null }, now);
+  /** The engine compares version numbers alone. */
+  commit(name: StoreName, keyring: Keyring, expected: StoreToken): Promise<void> {
+    const cas = expected === null ? 0 : Number(expected);
+    return commitCompared(name, keyring, expected, {
+      place: this.#place(name),
+      read: () => this.#present(name),
+      write: (text) => this.#mount.write(name.key, what(name), { [keyringField]: text }, cas),
+    });
   }
 
   async purge(name: StoreName): Promise<void> {
@@ -133,10 +118,6 @@ class VaultStore implements SecretStore {
 
   async close(): Promise<void> {
     this.#parts.client.close();
-  }
-
-  #found(name: StoreName): Promise<Found> {
-    return this.#mount.read(name.key, what(name));
   }
 
   #place({ key }: StoreName): string {
