@@ -1,11 +1,14 @@
 import { defineConfig } from 'vitest/config';
 
 /** The package's own name resolves to its sources, as it does for `node --conditions=keyturn-source`. */
-const conditions = ['keyturn-source', 'module', 'node', 'development|production'];
+const conditions = ['keyturn-source', 'node', 'development|production'];
+
+/** Packages are what Node takes them for: the modules that some ship for bundlers cannot be run as they are. */
+const mainFields = ['main'];
 
 export default defineConfig({
-  resolve: { conditions },
-  ssr: { resolve: { conditions } },
+  resolve: { conditions, mainFields },
+  ssr: { resolve: { conditions, mainFields } },
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/servers/global-setup.ts'],

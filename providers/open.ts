@@ -355,7 +355,11 @@ function storeWarnings(store: StorePolicy, of: string, folder: string): readonly
 
 /** By their place in the policy. */
 function storeReferences(store: StorePolicy): readonly (readonly [string, CredentialReference])[] {
-  if (store.kind !== 'vault') return [];
+  if (store.kind === 'file') return [];
+  if (store.kind === 'aws') {
+    const named = Object.entries(store.credentials ?? {}) as [string, CredentialReference | null][];
+    return named.flatMap(([name, reference]) => (reference === null ? [] : [[`credentials.${name}`, reference]]));
+  }
   const { auth } = store;
   if (auth.kind === 'token') return [['auth.token', auth.token]];
   if (auth.kind === 'kubernetes') return [['auth.tokenFile', { file: auth.tokenFile }]];

@@ -1,5 +1,6 @@
 import type { Address } from '../src/model/address.ts';
 import type {
+  AwsStorePolicy,
   CanaryPolicy,
   FileStorePolicy,
   JournalPolicy,
@@ -40,6 +41,10 @@ export const registry = {
     vault: async (policy: VaultStorePolicy, { clock, random }: Surroundings, credential: PartCredential) => {
       const { createVaultStore } = await import('./stores/vault.ts');
       return createVaultStore({ policy, credential, clock, random });
+    },
+    aws: async (policy: AwsStorePolicy, { clock }: Surroundings, credential: PartCredential) => {
+      const { createAwsStore } = await import('./stores/aws.ts');
+      return createAwsStore({ policy, credential, clock });
     },
   },
   upstreams: {
@@ -94,5 +99,7 @@ export function openStore(
       return registry.stores.file(policy, surroundings, credential);
     case 'vault':
       return registry.stores.vault(policy, surroundings, credential);
+    case 'aws':
+      return registry.stores.aws(policy, surroundings, credential);
   }
 }

@@ -54,6 +54,11 @@ export function refuseCopy(text: string, what: string): void {
   });
 }
 
+/** Whether a text is meant as a keyring, whole or not. */
+export function isKeyringText(text: string): boolean {
+  return /^\s*\{\s*"format":\s*"keyturn\.keyring\//.test(text);
+}
+
 /**
  * Reads a stored keyring. `place` names where it was read, for messages; `secret` is whose it must be, so that a
  * document copied to another secret's place is noticed. Throws `store-corrupt` or `store-newer-format`; no message

@@ -39,7 +39,7 @@ export interface UsagePolicy {
   readonly group: string | null;
 }
 
-export type StorePolicy = FileStorePolicy | VaultStorePolicy;
+export type StorePolicy = FileStorePolicy | VaultStorePolicy | AwsStorePolicy;
 
 export interface FileStorePolicy {
   readonly kind: 'file';
@@ -56,7 +56,6 @@ export interface NetworkStorePolicy {
   readonly propagationLagMs: number;
 }
 
-/** Null stands for what the SDK finds by itself. */
 export interface VaultStorePolicy extends NetworkStorePolicy {
   readonly kind: 'vault';
   /** Without a slash at its end. */
@@ -79,6 +78,27 @@ export type VaultAuthPolicy =
       readonly mount: string;
     }
   | { readonly kind: 'kubernetes'; readonly role: string; readonly tokenFile: string; readonly mount: string };
+
+/** Null stands for what the SDK finds by itself. */
+export interface AwsStorePolicy extends NetworkStorePolicy {
+  readonly kind: 'aws';
+  readonly region: string | null;
+  /** Without a slash at its end; null: the region's own. */
+  readonly endpoint: string | null;
+  /** A secret's name is `PREFIX/KEY`; null: the key. */
+  readonly prefix: string | null;
+  /** Null: the account's own key for Secrets Manager. */
+  readonly kmsKeyId: string | null;
+  /** What every secret that keyturn makes is tagged with, beside tags of its own. */
+  readonly tags: Readonly<Record<string, string>>;
+  readonly credentials: AwsCredentialsPolicy | null;
+}
+
+export interface AwsCredentialsPolicy {
+  readonly accessKeyId: CredentialReference;
+  readonly secretAccessKey: CredentialReference;
+  readonly sessionToken: CredentialReference | null;
+}
 
 /** Encryption of the keyrings of a store, as age does it. */
 export interface AgePolicy {

@@ -139,7 +139,7 @@ export const kinds: readonly ServerKind[] = [
   },
   {
     name: 'moto',
-    isUsed: false,
+    isUsed: true,
     variable: 'KEYTURN_TEST_AWS',
     ...pythonServer('moto', 'moto_server', (port) => ({ args: ['-H', '127.0.0.1', '-p', String(port)] })),
     answers: httpAnswers,
@@ -148,7 +148,7 @@ export const kinds: readonly ServerKind[] = [
   },
   {
     name: 'ministack',
-    isUsed: false,
+    isUsed: true,
     variable: 'KEYTURN_TEST_MINISTACK',
     ...pythonServer('ministack', 'ministack', (port) => ({ args: [], env: { GATEWAY_PORT: String(port) } })),
     answers: httpAnswers,

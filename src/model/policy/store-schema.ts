@@ -137,18 +137,57 @@ const vault = z
   })
   .meta({ description: 'One secret store: Vault or OpenBao.' });
 
-const soon: readonly unknown[] = ['aws', 'google'];
+const aws = z
+  .strictObject({
+    kind: z.literal('aws').meta({ description: 'AWS Secrets Manager.' }),
+    region: text(
+      'The region of the secrets; without it, what the SDK finds (AWS_REGION, a profile).',
+      /^[a-z]{2,3}(?:-[a-z]+)+-\d{1,2}$/,
+      'must be the name of a region, such as "eu-central-1"',
+    ).optional(),
+    endpoint: url('Where Secrets Manager is asked instead of at the address of the region.').optional(),
+    prefix: prefix("The path that every secret's name begins with.").optional(),
+    kmsKeyId: text(
+      'The KMS key that new secrets are encrypted with: its id, its ARN or its alias.',
+      /^[\w:/-]{1,2048}$/,
+      'must be the id, the ARN or the alias of a KMS key',
+    ).optional(),
+    tags: z
+      .record(
+        z.string().regex(/^(?!aws:)[\p{L}\p{Z}\p{N}_.:/=+@-]{1,128}$/u, 'must be the key of a tag'),
+        z.string().regex(/^[\p{L}\p{Z}\p{N}_.:/=+@-]{0,256}$/u, 'must be the value of a tag'),
+      )
+      .meta({ description: 'Tags of the secrets that keyturn makes, beside its own.' })
+      .optional(),
+    credentials: z
+      .strictObject({
+        accessKeyId: credential.meta({ description: 'Where the access key is read from.' }),
+        secretAccessKey: credential.meta({ description: 'Where the secret access key is read from.' }),
+        sessionToken: credential
+          .meta({ description: 'Where the session token is read from, for temporary credentials.' })
+          .optional(),
+      })
+      .meta({
+        description:
+          'Credentials; without them, what the SDK finds: a role, the environment, a profile. Better a role.',
+      })
+      .optional(),
+    ...network('5s'),
+  })
+  .meta({ description: 'One secret store: AWS Secrets Manager.' });
+
+const soon: readonly unknown[] = ['google'];
 
 /** The kind that somebody wrote; one of `soon` is refused by its name rather than as a mistake. */
 function refusedKind(store: object): string {
   const kind = 'kind' in store ? store.kind : undefined;
   return soon.includes(kind)
     ? `a store of kind ${JSON.stringify(kind)} is ${notInThisVersion}`
-    : 'must be one of "file", "vault"';
+    : 'must be one of "file", "vault", "aws"';
 }
 
 export const store = z
-  .discriminatedUnion('kind', [file, vault], {
+  .discriminatedUnion('kind', [file, vault, aws], {
     error: ({ input }) => (typeof input === 'object' && input !== null ? refusedKind(input) : undefined),
   })
   .meta({ description: 'One secret store.' });
@@ -157,3 +196,4 @@ export const store = z
 export type StoreFields = z.infer<typeof store>;
 export type FileStoreFields = z.infer<typeof file>;
 export type VaultStoreFields = z.infer<typeof vault>;
+export type AwsStoreFields = z.infer<typeof aws>;

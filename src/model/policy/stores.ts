@@ -1,6 +1,7 @@
 import { relative, sep } from 'node:path';
 import { parseDuration } from '../duration.ts';
 import type {
+  AwsStorePolicy,
   CredentialReference,
   FileStorePolicy,
   StorePolicy,
@@ -11,7 +12,7 @@ import type { CredentialFields } from './fields.ts';
 import type { Findings } from './findings.ts';
 import { builtIn, entry, type Loose } from './merge.ts';
 import type { PolicyFile } from './schema.ts';
-import type { FileStoreFields, StoreFields, VaultStoreFields } from './store-schema.ts';
+import type { AwsStoreFields, FileStoreFields, StoreFields, VaultStoreFields } from './store-schema.ts';
 import type { Path } from './text.ts';
 import { checkReference } from './upstream.ts';
 
@@ -30,6 +31,7 @@ export const builtInStores = {
     kubernetes: 'kubernetes',
     tokenFile: '/var/run/secrets/kubernetes.io/serviceaccount/token',
   },
+  aws: { lag: '5s' },
 } as const;
 
 export function checkStores(file: Loose<PolicyFile>, findings: Findings, absolute: Absolute): void {
@@ -49,6 +51,15 @@ function checkStore(store: Loose<StoreFields>, path: Path, findings: Findings): 
     case 'vault':
       checkPlainHttp(store.address, [...path, 'address'], findings);
       checkReferences(store.auth ?? {}, [...path, 'auth'], ['token', 'roleId', 'secretId'], findings);
+      return;
+    case 'aws':
+      checkPlainHttp(store.endpoint, [...path, 'endpoint'], findings);
+      checkReferences(
+        store.credentials ?? {},
+        [...path, 'credentials'],
+        ['accessKeyId', 'secretAccessKey', 'sessionToken'],
+        findings,
+      );
       return;
     case undefined:
       return;
@@ -96,6 +107,8 @@ export function storePlace(file: Loose<PolicyFile>, name: string, absolute: Abso
   switch (store?.kind) {
     case 'vault':
       return place('vault', store.address, store.namespace, store.mount ?? builtInStores.vault.mount, store.prefix);
+    case 'aws':
+      return place('aws', store.region, store.endpoint, store.prefix);
     case 'file':
       return place('file', absolute(store.path ?? builtInStores.file.path));
     case undefined:
@@ -113,6 +126,8 @@ export function resolveStore(store: StoreFields, absolute: Absolute): StorePolic
       return resolveFile(store, absolute);
     case 'vault':
       return resolveVault(store, absolute);
+    case 'aws':
+      return resolveAws(store, absolute);
   }
 }
 
@@ -160,6 +175,28 @@ function resolveVaultAuth(auth: VaultStoreFields['auth'], absolute: Absolute): V
         mount: auth.mount ?? builtInStores.vault.kubernetes,
       };
   }
+}
+
+function resolveAws(store: AwsStoreFields, absolute: Absolute): AwsStorePolicy {
+  const { region, endpoint, prefix, kmsKeyId, tags, credentials } = store;
+  return {
+    kind: 'aws',
+    region: region ?? null,
+    endpoint: endpoint?.replace(/\/+$/, '') ?? null,
+    prefix: prefix ?? null,
+    kmsKeyId: kmsKeyId ?? null,
+    tags: tags ?? {},
+    credentials:
+      credentials === undefined
+        ? null
+        : {
+            accessKeyId: resolveReference(credentials.accessKeyId, absolute),
+            secretAccessKey: resolveReference(credentials.secretAccessKey, absolute),
+            sessionToken:
+              credentials.sessionToken === undefined ? null : resolveReference(credentials.sessionToken, absolute),
+          },
+    ...resolveNetwork(store, builtInStores.aws.lag),
+  };
 }
 
 function resolveNetwork(

@@ -1,0 +1,120 @@
+import type { Tag } from '@aws-sdk/client-secrets-manager';
+import { maxDocumentBytes, parseKeyring } from '../../src/model/document.ts';
+import { isKeyturnError, type KeyturnError } from '../../src/model/errors.ts';
+import type { Keyring } from '../../src/model/keyring.ts';
+import type { AwsStorePolicy } from '../../src/model/policy.ts';
+import { storeDeleted } from '../../src/ports/store-errors.ts';
+import type {
+  PlainCopies,
+  ProbeRequest,
+  SecretStore,
+  StoreCapabilities,
+  StoreName,
+  StoreProbe,
+  StoreRead,
+  StoreToken,
+} from '../../src/ports/secret-store.ts';
+import { AwsClient, type AwsParts } from './aws/client.ts';
+import { AwsPlainCopies } from './aws/plain.ts';
+import { probeAws } from './aws/probe.ts';
+import { AwsSecrets, namesPerCall, type Found, type Wanted } from './aws/secrets.ts';
+import { commitCompared } from './commit.ts';
+
+export type AwsStoreOptions = AwsParts;
+
+/**
+ * A secret store in AWS Secrets Manager: one secret per keyring, whose string is the document. The version id under
+ * `AWSCURRENT` is the token. Throws `package-missing`.
+ */
+export async function createAwsStore(options: AwsStoreOptions): Promise<SecretStore> {
+  return new AwsStore(await AwsClient.open(options), options.policy);
+}
+
+type Readable = Exclude<StoreRead, { readonly state: 'failed' }>;
+
+class AwsStore implements SecretStore {
+  readonly label: string;
+  readonly capabilities: StoreCapabilities;
+  readonly plain: PlainCopies;
+  readonly #client: AwsClient;
+  readonly #secrets: AwsSecrets;
+  readonly #tags: readonly Tag[];
+
+  constructor(client: AwsClient, policy: AwsStorePolicy) {
+    this.label = client.label;
+    this.capabilities = {
+      propagationLagMs: policy.propagationLagMs,
+      namesPerCall,
+      maxDocumentBytes,
+      comparedBy: 'server',
+      erases: 'what-readers-see',
+      afterPurge:
+        'Older versions lose their labels; Secrets Manager has no call that deletes one, so whoever may read and knows its id still can, until AWS collects it.',
+    };
+    this.#client = client;
+    this.#secrets = new AwsSecrets(client, policy);
+    this.#tags = Object.entries({ 'managed-by': 'keyturn', ...policy.tags }).map(([Key, Value]) => ({ Key, Value }));
+    this.plain = new AwsPlainCopies(this.#secrets, this.#tags);
+  }
+
+  async read(names: readonly StoreName[]): Promise<ReadonlyMap<string, StoreRead>> {
+    const found = await this.#secrets.readMany(names.map(wanted));
+    return new Map(names.map((name) => [name.secret, this.#readIn(name, found.get(name.key))]));
+  }
+
+  #readIn(name: StoreName, found: Found | KeyturnError | undefined): StoreRead {
+    if (found === undefined) return { state: 'absent', token: null };
+    if (isKeyturnError(found)) return { state: 'failed', error: found };
+    try {
+      return this.#present(name, found);
+    } catch (error) {
+      if (isKeyturnError(error)) return { state: 'failed', error };
+      throw error;
+    }
+  }
+
+  /** Throws `store-deleted`, and for what is no keyring. */
+  #present(name: StoreName, found: Found): Readable {
+    if (found.state === 'deleted') throw this.#deleted(name, found.deletedAt);
+    if (found.state !== 'present') return { state: found.state, token: null };
+    // Bytes are somebody else's, and are never written over.
+    const keyring = parseKeyring(found.text ?? '{}', this.#place(name), name.secret);
+    return { state: 'present', keyring, token: found.version };
+  }
+
+  commit(name: StoreName, keyring: Keyring, expected: StoreToken): Promise<void> {
+    const tags = [...this.#tags, { Key: 'keyturn:secret', Value: name.secret }];
+    return commitCompared(name, keyring, expected, {
+      place: this.#place(name),
+      read: async () => this.#present(name, await this.#secrets.read(wanted(name))),
+      write: (text) => this.#secrets.write(wanted(name), text, expected, tags),
+    });
+  }
+
+  async purge(name: StoreName): Promise<void> {
+    await this.#secrets.unlabelOlder(wanted(name));
+  }
+
+  probe(request: ProbeRequest): Promise<StoreProbe> {
+    return probeAws(this, { client: this.#client, secrets: this.#secrets }, request);
+  }
+
+  async close(): Promise<void> {
+    this.#client.close();
+  }
+
+  #place({ key }: StoreName): string {
+    return `the ${this.label} at ${JSON.stringify(key)}`;
+  }
+
+  #deleted(name: StoreName, deletedAt: Date | null): KeyturnError {
+    const id = this.#secrets.nameOf(name.key, wanted(name).what);
+    const until = deletedAt === null ? '' : ` It was scheduled for deletion, for ${deletedAt.toISOString()}.`;
+    const hint = `Bring it back (aws secretsmanager restore-secret --secret-id ${id}), or delete it for good (delete-secret --force-delete-without-recovery).${until}`;
+    return storeDeleted(name.secret, this.#place(name), { key: name.key }, hint);
+  }
+}
+
+function wanted({ secret, key }: StoreName): Wanted {
+  return { key, what: `The keyring of ${secret}` };
+}

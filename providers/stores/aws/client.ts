@@ -1,0 +1,113 @@
+import type { SecretsManager, SecretsManagerClientConfig } from '@aws-sdk/client-secrets-manager';
+import { isRecord } from '../../../src/model/json.ts';
+import type { AwsStorePolicy } from '../../../src/model/policy.ts';
+import type { Clock } from '../../../src/ports/system.ts';
+import type { PartCredential } from '../../credentials.ts';
+import { startDeadline } from '../../deadline.ts';
+import { optionalPackage } from '../../packages.ts';
+import { exceptionOf, refusal, type Asked } from './errors.ts';
+
+export interface AwsParts {
+  readonly policy: AwsStorePolicy;
+  readonly credential: PartCredential;
+  readonly clock: Clock;
+}
+
+/** What a call came to: its answer, or one of the exceptions that the caller asked to be told of. */
+export type Called<T, E extends string> =
+  { readonly exception: null; readonly answer: T } | { readonly exception: E; readonly answer: null };
+
+/** How long credentials of the policy are used before they are read again: the SDK reads them five minutes before they end. */
+const credentialsForMs = 10 * 60_000;
+
+/** One call to Secrets Manager: the SDK without tries of its own, which would hide what became of a write. */
+export class AwsClient {
+  readonly label: string;
+  readonly #sdk: SecretsManager;
+  readonly #clock: Clock;
+  readonly #timeoutMs: number;
+  /** What the service's clock showed last, epoch ms, and when that was here. */
+  #heard: { readonly there: number; readonly here: number } | null = null;
+
+  private constructor(sdk: SecretsManager, { policy, clock }: AwsParts) {
+    const { region, endpoint, timeoutMs } = policy;
+    this.#sdk = sdk;
+    this.#clock = clock;
+    this.#timeoutMs = timeoutMs;
+    this.label = `AWS store${region === null ? '' : ` in ${region}`}${endpoint === null ? '' : ` at ${endpoint}`}`;
+  }
+
+  /** Throws `package-missing`. */
+  static async open(parts: AwsParts): Promise<AwsClient> {
+    const { SecretsManager: Sdk } = await optionalPackage(
+      '@aws-sdk/client-secrets-manager',
+      'A store of kind aws',
+      () => import('@aws-sdk/client-secrets-manager'),
+    );
+    const client = new AwsClient(new Sdk(configOf(parts)), parts);
+    client.#listen();
+    return client;
+  }
+
+  /** How far the service's clock is ahead, ms, to the second; null before its first answer. */
+  get clockAheadMs(): number | null {
+    return this.#heard === null ? null : this.#heard.there - Math.floor(this.#heard.here / 1_000) * 1_000;
+  }
+
+  /** Throws a `KeyturnError` for everything but an answer and the exceptions named in `told`. */
+  async call<T, E extends string = never>(
+    asked: Asked,
+    work: (sdk: SecretsManager, options: { readonly abortSignal: AbortSignal }) => Promise<T>,
+    told: readonly E[] = [],
+  ): Promise<Called<T, E>> {
+    const deadline = startDeadline(this.#clock, this.#timeoutMs, new AbortController().signal);
+    try {
+      return { exception: null, answer: await work(this.#sdk, { abortSignal: deadline.signal }) };
+    } catch (error) {
+      const exception = told.find((each) => each === exceptionOf(error));
+      if (exception !== undefined) return { exception, answer: null };
+      throw refusal(error, asked, this.label);
+    } finally {
+      deadline.end();
+    }
+  }
+
+  close(): void {
+    this.#sdk.destroy();
+  }
+
+  #listen(): void {
+    this.#sdk.middlewareStack.add(
+      (next) => async (args) => {
+        const output = await next(args);
+        const { response } = output;
+        const headers = isRecord(response) ? response['headers'] : null;
+        const there = isRecord(headers) ? Date.parse(String(headers['date'])) : Number.NaN;
+        if (!Number.isNaN(there)) this.#heard = { there, here: this.#clock.now() };
+        return output;
+      },
+      { step: 'deserialize', priority: 'low', name: 'keyturnClock' },
+    );
+  }
+}
+
+function configOf({ policy, credential, clock }: AwsParts): SecretsManagerClientConfig {
+  const { region, endpoint, credentials } = policy;
+  return {
+    maxAttempts: 1,
+    ...(region === null ? {} : { region }),
+    ...(endpoint === null ? {} : { endpoint }),
+    ...(credentials === null
+      ? {}
+      : {
+          credentials: async () => ({
+            accessKeyId: await credential('credentials.accessKeyId', credentials.accessKeyId),
+            secretAccessKey: await credential('credentials.secretAccessKey', credentials.secretAccessKey),
+            ...(credentials.sessionToken === null
+              ? {}
+              : { sessionToken: await credential('credentials.sessionToken', credentials.sessionToken) }),
+            expiration: new Date(clock.now() + credentialsForMs),
+          }),
+        }),
+  };
+}

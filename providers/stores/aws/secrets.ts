@@ -1,0 +1,254 @@
+import { randomUUID } from 'node:crypto';
+import type { GetSecretValueResponse, SecretValueEntry, Tag } from '@aws-sdk/client-secrets-manager';
+import pLimit from 'p-limit';
+import { isKeyturnError, type KeyturnError } from '../../../src/model/errors.ts';
+import type { AwsStorePolicy } from '../../../src/model/policy.ts';
+import { pathOf } from '../key.ts';
+import type { AwsClient } from './client.ts';
+import { strange, type Asked } from './errors.ts';
+
+/** What a name in Secrets Manager holds. `text` is null where it is bytes. */
+export type Found =
+  | { readonly state: 'absent' | 'empty' }
+  | { readonly state: 'deleted'; readonly deletedAt: Date | null }
+  | { readonly state: 'present'; readonly version: string; readonly text: string | null };
+
+/** What is asked for: where it is, and what it is for people. */
+export interface Wanted {
+  readonly key: string;
+  /** The beginning of a sentence. */
+  readonly what: string;
+}
+
+/** What is known of a secret without its value. */
+export interface Described {
+  /** The labels of each version. */
+  readonly versions: ReadonlyMap<string, readonly string[]>;
+  readonly deletedAt: Date | null;
+  readonly rotates: boolean;
+  /** The service of AWS that it belongs to; null: nobody's but its account's. */
+  readonly ownedBy: string | null;
+}
+
+const current = 'AWSCURRENT';
+const previous = 'AWSPREVIOUS';
+
+/** Labels of ours begin so. `AWSPENDING` is not for us: left behind, it makes `RotateSecret` refuse. */
+const labelPrefix = 'keyturn-';
+
+/** As many as one call of `BatchGetSecretValue` takes. */
+export const namesPerCall = 20;
+
+/** Where each has to be asked for by itself. */
+const readsAtOnce = 16;
+
+/** Names, versions and labels as Secrets Manager has them; no keyrings. */
+export class AwsSecrets {
+  readonly label: string;
+  readonly #client: AwsClient;
+  readonly #policy: AwsStorePolicy;
+
+  constructor(client: AwsClient, policy: AwsStorePolicy) {
+    this.label = client.label;
+    this.#client = client;
+    this.#policy = policy;
+  }
+
+  /** Throws `store-denied` for a key that could lead elsewhere. */
+  nameOf(key: string, what: string): string {
+    return pathOf(key, this.#policy.prefix, what, 'another name of the account');
+  }
+
+  /** By key. Twenty with one call; what its answer lacks, or has of an older moment, is read by itself. */
+  async readMany(wanted: readonly Wanted[]): Promise<ReadonlyMap<string, Found | KeyturnError>> {
+    const groups = Array.from({ length: Math.ceil(wanted.length / namesPerCall) }, (_, index) =>
+      wanted.slice(index * namesPerCall, (index + 1) * namesPerCall),
+    );
+    const found = await pLimit(readsAtOnce).map(groups, (group) => this.#readGroup(group));
+    return new Map(found.flat());
+  }
+
+  async #readGroup(group: readonly Wanted[]): Promise<readonly (readonly [string, Found | KeyturnError])[]> {
+    const entries = await this.#batch(group);
+    return pLimit(readsAtOnce).map(group, async (wanted): Promise<readonly [string, Found | KeyturnError]> => {
+      try {
+        const entry = entries.get(this.nameOf(wanted.key, wanted.what));
+        const isNow = entry?.VersionStages?.includes(current) === true;
+        const found = isNow ? valueIn(entry) : null;
+        return [wanted.key, found ?? (await this.read(wanted))];
+      } catch (error) {
+        if (isKeyturnError(error)) return [wanted.key, error];
+        throw error;
+      }
+    });
+  }
+
+  /** By name. Who may not ask for many, or cannot, asks for each: what is wrong is then said of each. */
+  async #batch(group: readonly Wanted[]): Promise<ReadonlyMap<string, SecretValueEntry>> {
+    const names = group.flatMap(({ key, what }) => {
+      try {
+        return [this.nameOf(key, what)];
+      } catch {
+        return [];
+      }
+    });
+    if (names.length < 2) return new Map();
+    const asked = { what: 'The keyrings', action: 'secretsmanager:BatchGetSecretValue', name: names.join(', ') };
+    try {
+      const { answer } = await this.#client.call(asked, (sdk, options) =>
+        sdk.batchGetSecretValue({ SecretIdList: [...names] }, options),
+      );
+      return new Map((answer?.SecretValues ?? []).map((entry) => [entry.Name ?? '', entry]));
+    } catch (error) {
+      if (isKeyturnError(error, 'store-denied')) return new Map();
+      throw error;
+    }
+  }
+
+  async read({ key, what }: Wanted): Promise<Found> {
+    const asked = this.#asked({ key, what }, 'secretsmanager:GetSecretValue');
+    const { answer, exception } = await this.#client.call(
+      asked,
+      (sdk, options) => sdk.getSecretValue({ SecretId: asked.name, VersionStage: current }, options),
+      ['ResourceNotFoundException', 'InvalidRequestException'],
+    );
+    if (exception === null) {
+      const found = valueIn(answer);
+      if (found === null) throw strange(asked, this.label);
+      return found;
+    }
+    // Absent, without a value, or to be deleted: only a description tells. Who may not know takes it for absent, which is the
+    // same to a reader.
+    const described = await this.describe({ key, what }).catch((error: unknown) => {
+      if (isKeyturnError(error, 'store-denied')) return null;
+      throw error;
+    });
+    const deletedAt = described?.deletedAt ?? null;
+    if (exception === 'InvalidRequestException' || deletedAt !== null) return { state: 'deleted', deletedAt };
+    return { state: described === null ? 'absent' : 'empty' };
+  }
+
+  /** Null where there is none. */
+  async describe({ key, what }: Wanted): Promise<Described | null> {
+    const asked = this.#asked({ key, what }, 'secretsmanager:DescribeSecret');
+    const { answer, exception } = await this.#client.call(
+      asked,
+      (sdk, options) => sdk.describeSecret({ SecretId: asked.name }, options),
+      ['ResourceNotFoundException'],
+    );
+    if (exception !== null) return null;
+    return {
+      versions: new Map(Object.entries(answer.VersionIdsToStages ?? {})),
+      deletedAt: answer.DeletedDate ?? null,
+      rotates: answer.RotationEnabled === true,
+      ownedBy: answer.OwningService ?? null,
+    };
+  }
+
+  /**
+   * Writes where the version `expected` is the current one; null: where there is none. False where another is. A version
+   * is put first under a label of its own, since without one it would be current at once; moving the label `AWSCURRENT`
+   * from the expected version is what compares.
+   */
+  async write({ key, what }: Wanted, text: string, expected: string | null, tags: readonly Tag[]): Promise<boolean> {
+    if (expected === null) {
+      if (await this.#created({ key, what }, text, tags)) return true;
+      const described = await this.describe({ key, what });
+      const isEmpty = described?.deletedAt === null && holderOf(described, current) === null;
+      if (!isEmpty) return false;
+    }
+    const version = randomUUID();
+    const label = `${labelPrefix}${version.slice(0, 8)}`;
+    if (!(await this.#put({ key, what }, { text, version, label }))) return false;
+    const isCurrent =
+      expected === null
+        ? // The first version of all is current whatever it is labelled.
+          (await this.describe({ key, what }))?.versions.get(version)?.includes(current) === true
+        : await this.#moved({ key, what }, { label: current, from: expected, to: version });
+    // The winner's label has done its work, and the loser's version is nobody's.
+    await this.#moved({ key, what }, { label, from: version, to: null }).catch(() => false);
+    return isCurrent;
+  }
+
+  /** False where there is one of that name. */
+  async #created({ key, what }: Wanted, text: string, tags: readonly Tag[]): Promise<boolean> {
+    const asked = this.#asked({ key, what }, 'secretsmanager:CreateSecret');
+    const { kmsKeyId } = this.#policy;
+    const more = {
+      ClientRequestToken: randomUUID(),
+      Tags: [...tags],
+      ...(kmsKeyId === null ? {} : { KmsKeyId: kmsKeyId }),
+    };
+    const { exception } = await this.#client.call(
+      asked,
+      (sdk, options) =>
+        sdk.createSecret(
+          { Name: asked.name, Description: `${what}, kept by keyturn.`, SecretString: text, ...more },
+          options,
+        ),
+      ['ResourceExistsException', 'InvalidRequestException'],
+    );
+    return exception === null;
+  }
+
+  /** False where it is not there any more. */
+  async #put(
+    { key, what }: Wanted,
+    { text, version, label }: { readonly text: string; readonly version: string; readonly label: string },
+  ): Promise<boolean> {
+    const asked = this.#asked({ key, what }, 'secretsmanager:PutSecretValue');
+    const { exception } = await this.#client.call(
+      asked,
+      (sdk, options) =>
+        sdk.putSecretValue(
+          { SecretId: asked.name, ClientRequestToken: version, SecretString: text, VersionStages: [label] },
+          options,
+        ),
+      ['ResourceNotFoundException', 'InvalidRequestException', 'ResourceExistsException'],
+    );
+    return exception === null;
+  }
+
+  /** False where the label was not on the version that it was to be taken from. */
+  async #moved(
+    { key, what }: Wanted,
+    { label, from, to }: { readonly label: string; readonly from: string; readonly to: string | null },
+  ): Promise<boolean> {
+    const asked = this.#asked({ key, what }, 'secretsmanager:UpdateSecretVersionStage');
+    const move = { VersionStage: label, RemoveFromVersionId: from, ...(to === null ? {} : { MoveToVersionId: to }) };
+    const { exception } = await this.#client.call(
+      asked,
+      (sdk, options) => sdk.updateSecretVersionStage({ SecretId: asked.name, ...move }, options),
+      ['InvalidParameterException', 'ResourceNotFoundException', 'InvalidRequestException'],
+    );
+    return exception === null;
+  }
+
+  /** Takes the labels off every version but the current one, so that nobody finds it by a label and AWS collects it. */
+  async unlabelOlder(wanted: Wanted): Promise<void> {
+    const described = await this.describe(wanted);
+    if (described?.deletedAt !== null) return;
+    for (const [version, labels] of described.versions) {
+      for (const label of labels.filter((each) => each === previous || each.startsWith(labelPrefix))) {
+        await this.#moved(wanted, { label, from: version, to: null });
+      }
+    }
+  }
+
+  #asked({ key, what }: Wanted, action: string): Asked {
+    return { what, action, name: this.nameOf(key, what) };
+  }
+}
+
+/** Who has that label; null: nobody. */
+export function holderOf({ versions }: Described, label: string): string | null {
+  return [...versions].find(([, labels]) => labels.includes(label))?.[0] ?? null;
+}
+
+/** Null for an answer that lacks what every value has. */
+function valueIn({ VersionId, SecretString, SecretBinary }: GetSecretValueResponse | SecretValueEntry): Found | null {
+  const hasValue = SecretString !== undefined || SecretBinary !== undefined;
+  return VersionId !== undefined && hasValue
+    ? { state: 'present', version: VersionId, text: SecretString ?? null }
+    : null;
+}

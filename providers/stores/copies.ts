@@ -1,0 +1,64 @@
+import { isKeyringText, refuseCopy } from '../../src/model/document.ts';
+import { isKeyturnError, KeyturnError } from '../../src/model/errors.ts';
+
+/** What plain copies have in common in the stores whose server compares before it writes. */
+
+/** How often a copy is written again that somebody else changed at the same moment. */
+const maxAttempts = 3;
+
+/** One copy, and how the store replaces it. `Token` is what the store compares by. */
+export interface ComparedCopy<Token> {
+  readonly key: string;
+  /** The store, for people. */
+  readonly label: string;
+  readonly read: () => Promise<{ readonly text: string | null; readonly token: Token }>;
+  /** False where something else is there than what that token was read with. */
+  readonly write: (text: string, token: Token) => Promise<boolean>;
+  /** Whether a text that was read is what was written, as far as the store keeps a text. */
+  readonly isSame: (read: string | null, written: string) => boolean;
+}
+
+/** Writes what `change` makes of the present text, and reads it back. Throws `store-conflict`, and what the store throws. */
+export async function writeCopy<Token>(
+  copy: ComparedCopy<Token>,
+  change: (present: string | null) => string,
+): Promise<void> {
+  const what = plainCopy(copy.key);
+  for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
+    const { text: present, token } = await copy.read();
+    const next = change(present);
+    if (next === present) return;
+    refuseCopy(next, what);
+    if ((await isWritten(copy, next, token)) && copy.isSame((await copy.read()).text, next)) return;
+  }
+  throw new KeyturnError('store-conflict', `${what} in the ${copy.label} is changed by somebody else all the time.`, {
+    hint: 'Let nothing else write there, or give the mirror a key of its own.',
+    details: { key: copy.key },
+  });
+}
+
+/** A write whose answer was lost may have been done. */
+async function isWritten<Token>(copy: ComparedCopy<Token>, next: string, token: Token): Promise<boolean> {
+  try {
+    return await copy.write(next, token);
+  } catch (error) {
+    if (!isKeyturnError(error, 'store-unreachable')) throw error;
+    const read = await copy.read().catch(() => null);
+    if (read !== null && copy.isSame(read.text, next)) return true;
+    throw error;
+  }
+}
+
+/** The text, if it is no keyring: one that a mirror points at by mistake is neither shown nor written over. */
+export function copyText(text: string, key: string, label: string): string {
+  if (!isKeyringText(text)) return text;
+  throw new KeyturnError('store-denied', `${plainCopy(key)} is refused by the ${label}: a keyring is there.`, {
+    hint: 'Give the mirror a key of its own.',
+    details: { key },
+  });
+}
+
+/** The beginning of a sentence about it. */
+export function plainCopy(key: string): string {
+  return `The plain copy ${JSON.stringify(key)}`;
+}
