@@ -70,6 +70,7 @@ export class AwsSecrets {
 
   async #readGroup(group: readonly Wanted[]): Promise<readonly (readonly [string, Found | KeyturnError])[]> {
     const entries = await this.#batch(group);
+    if (isKeyturnError(entries)) return group.map(({ key }) => [key, entries]);
     return pLimit(readsAtOnce).map(group, async (wanted): Promise<readonly [string, Found | KeyturnError]> => {
       try {
         const entry = entries.get(this.nameOf(wanted.key, wanted.what));
@@ -83,8 +84,8 @@ export class AwsSecrets {
     });
   }
 
-  /** By name. Who may not ask for many, or cannot, asks for each: what is wrong is then said of each. */
-  async #batch(group: readonly Wanted[]): Promise<ReadonlyMap<string, SecretValueEntry>> {
+  /** By name; one error where nobody answers. Who may not ask for many at once asks for each, and is told of each. */
+  async #batch(group: readonly Wanted[]): Promise<ReadonlyMap<string, SecretValueEntry> | KeyturnError> {
     const names = group.flatMap(({ key, what }) => {
       try {
         return [this.nameOf(key, what)];
@@ -100,8 +101,8 @@ export class AwsSecrets {
       );
       return new Map((answer?.SecretValues ?? []).map((entry) => [entry.Name ?? '', entry]));
     } catch (error) {
-      if (isKeyturnError(error, 'store-denied')) return new Map();
-      throw error;
+      if (!isKeyturnError(error)) throw error;
+      return error.code === 'store-denied' ? new Map() : error;
     }
   }
 

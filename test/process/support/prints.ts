@@ -5,6 +5,7 @@ import { inspect } from 'node:util';
 import { realClock, realRandom } from '../../../src/ports/real.ts';
 import { createHttpUpstream } from '../../../providers/upstreams/http.ts';
 import { createFileStore } from 'keyturn/stores/file';
+import { createAwsStore } from 'keyturn/stores/aws';
 import { createVaultStore } from 'keyturn/stores/vault';
 import * as memory from 'keyturn/memory';
 import { createSqliteUsageLog } from 'keyturn/usage/sqlite';
@@ -93,6 +94,16 @@ const vault = await createVaultStore({
   credential: () => Promise.resolve(value),
   ...{ clock: realClock, random: realRandom },
 });
+const aws = await createAwsStore({
+  policy: {
+    ...{ kind: 'aws', region: 'eu-central-1', endpoint: 'http://127.0.0.1:1', prefix: null, kmsKeyId: null, tags: {} },
+    credentials: { accessKeyId: { env: 'ID' }, secretAccessKey: { env: 'KEY' }, sessionToken: null },
+    ...{ propagationLagMs: 0, timeoutMs: 1_000 },
+  },
+  credential: () => Promise.resolve(value),
+  clock: realClock,
+});
+const unreadThere = (await aws.read([{ secret: 'hook', key: 'hook' }])).get('hook');
 const unread = (await vault.read([{ secret: 'hook', key: 'hook' }])).get('hook');
 
 /** What each function of the library gives; a new one has to be told of here. */
@@ -116,6 +127,7 @@ const made: Readonly<Record<string, readonly unknown[]>> = {
   webhook: [onFetch, onNode, onExpress, answered, new IncomingMessage(new Socket())],
   createFileStore: [store, broken],
   createVaultStore: [vault, vault.plain, unread],
+  createAwsStore: [aws, aws.plain, unreadThere],
   createSqliteUsageLog: [usage, await usage.evidence('hook')],
   loadPolicy: [policy],
   policyPath: [],

@@ -57,7 +57,7 @@ export const throttledByAws = {
 
 /** `secretsmanager:GetSecretValue`, as a policy of IAM names it. */
 export function actionOf({ headers }: HttpCall): string {
-  return String(headers['x-amz-target']);
+  return String(headers['x-amz-target']).replace('.', ':');
 }
 
 export async function openAwsPlace(
