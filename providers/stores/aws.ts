@@ -14,13 +14,14 @@ import type {
   StoreRead,
   StoreToken,
 } from '../../src/ports/secret-store.ts';
-import { AwsClient, type AwsParts } from './aws/client.ts';
+import { AwsClient } from './aws/client.ts';
+import type { AwsStoreOptions } from './aws/options.ts';
 import { AwsPlainCopies } from './aws/plain.ts';
 import { probeAws } from './aws/probe.ts';
 import { AwsSecrets, namesPerCall, type Found, type Wanted } from './aws/secrets.ts';
 import { commitCompared } from './commit.ts';
 
-export type AwsStoreOptions = AwsParts;
+export type { AwsStoreOptions } from './aws/options.ts';
 
 /**
  * A secret store in AWS Secrets Manager: one secret per keyring, whose string is the document. The version id under

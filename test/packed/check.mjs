@@ -18,6 +18,7 @@ const heavy = ['./policy'];
 const light = {
   './stores/file': ['p-limit', 'yocto-queue'],
   './stores/vault': ['p-limit', 'yocto-queue'],
+  './stores/aws': ['p-limit', 'yocto-queue'],
   './usage/sqlite': ['p-limit', 'yocto-queue'],
 };
 

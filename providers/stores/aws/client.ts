@@ -1,17 +1,10 @@
 import type { SecretsManager, SecretsManagerClientConfig } from '@aws-sdk/client-secrets-manager';
 import { isRecord } from '../../../src/model/json.ts';
-import type { AwsStorePolicy } from '../../../src/model/policy.ts';
 import type { Clock } from '../../../src/ports/system.ts';
-import type { PartCredential } from '../../credentials.ts';
 import { startDeadline } from '../../deadline.ts';
 import { optionalPackage } from '../../packages.ts';
 import { exceptionOf, refusal, type Asked } from './errors.ts';
-
-export interface AwsParts {
-  readonly policy: AwsStorePolicy;
-  readonly credential: PartCredential;
-  readonly clock: Clock;
-}
+import type { AwsStoreOptions } from './options.ts';
 
 /** What a call came to: its answer, or one of the exceptions that the caller asked to be told of. */
 export type Called<T, E extends string> =
@@ -29,7 +22,7 @@ export class AwsClient {
   /** What the service's clock showed last, epoch ms, and when that was here. */
   #heard: { readonly there: number; readonly here: number } | null = null;
 
-  private constructor(sdk: SecretsManager, { policy, clock }: AwsParts) {
+  private constructor(sdk: SecretsManager, { policy, clock }: AwsStoreOptions) {
     const { region, endpoint, timeoutMs } = policy;
     this.#sdk = sdk;
     this.#clock = clock;
@@ -38,7 +31,7 @@ export class AwsClient {
   }
 
   /** Throws `package-missing`. */
-  static async open(parts: AwsParts): Promise<AwsClient> {
+  static async open(parts: AwsStoreOptions): Promise<AwsClient> {
     const { SecretsManager: Sdk } = await optionalPackage(
       '@aws-sdk/client-secrets-manager',
       'A store of kind aws',
@@ -91,7 +84,7 @@ export class AwsClient {
   }
 }
 
-function configOf({ policy, credential, clock }: AwsParts): SecretsManagerClientConfig {
+function configOf({ policy, credential, clock }: AwsStoreOptions): SecretsManagerClientConfig {
   const { region, endpoint, credentials } = policy;
   return {
     maxAttempts: 1,
