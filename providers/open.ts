@@ -360,6 +360,7 @@ function storeReferences(store: StorePolicy): readonly (readonly [string, Creden
     const named = Object.entries(store.credentials ?? {}) as [string, CredentialReference | null][];
     return named.flatMap(([name, reference]) => (reference === null ? [] : [[`credentials.${name}`, reference]]));
   }
+  if (store.kind === 'google') return store.credentials === null ? [] : [['credentials', store.credentials]];
   const { auth } = store;
   if (auth.kind === 'token') return [['auth.token', auth.token]];
   if (auth.kind === 'kubernetes') return [['auth.tokenFile', { file: auth.tokenFile }]];

@@ -3,6 +3,7 @@ import type {
   AwsStorePolicy,
   CanaryPolicy,
   FileStorePolicy,
+  GoogleStorePolicy,
   JournalPolicy,
   Policy,
   SecretPolicy,
@@ -45,6 +46,10 @@ export const registry = {
     aws: async (policy: AwsStorePolicy, { clock }: Surroundings, credential: PartCredential) => {
       const { createAwsStore } = await import('./stores/aws.ts');
       return createAwsStore({ policy, credential, clock });
+    },
+    google: async (policy: GoogleStorePolicy, { clock }: Surroundings, credential: PartCredential) => {
+      const { createGoogleStore } = await import('./stores/google.ts');
+      return createGoogleStore({ policy, credential, clock });
     },
   },
   upstreams: {
@@ -101,5 +106,7 @@ export function openStore(
       return registry.stores.vault(policy, surroundings, credential);
     case 'aws':
       return registry.stores.aws(policy, surroundings, credential);
+    case 'google':
+      return registry.stores.google(policy, surroundings, credential);
   }
 }

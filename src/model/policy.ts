@@ -39,7 +39,7 @@ export interface UsagePolicy {
   readonly group: string | null;
 }
 
-export type StorePolicy = FileStorePolicy | VaultStorePolicy | AwsStorePolicy;
+export type StorePolicy = FileStorePolicy | VaultStorePolicy | AwsStorePolicy | GoogleStorePolicy;
 
 export interface FileStorePolicy {
   readonly kind: 'file';
@@ -98,6 +98,25 @@ export interface AwsCredentialsPolicy {
   readonly accessKeyId: CredentialReference;
   readonly secretAccessKey: CredentialReference;
   readonly sessionToken: CredentialReference | null;
+}
+
+export interface GoogleStorePolicy extends NetworkStorePolicy {
+  readonly kind: 'google';
+  readonly project: string;
+  /** Null: secrets are replicated; else they are regional, and lie there alone. */
+  readonly location: string | null;
+  /** The locations of new secrets; null: Google chooses. */
+  readonly replication: readonly string[] | null;
+  /** Null: a key of Google's. */
+  readonly kmsKeyName: string | null;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly prefix: string | null;
+  /** Without a slash at its end; null: the service's own. */
+  readonly endpoint: string | null;
+  /** How long destroyed versions of new secrets can be brought back; null: not at all. */
+  readonly destroyAfterMs: number | null;
+  /** The key of a service account; null: what the SDK finds. */
+  readonly credentials: CredentialReference | null;
 }
 
 /** Encryption of the keyrings of a store, as age does it. */

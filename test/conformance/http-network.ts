@@ -1,4 +1,4 @@
-import { Agent, createServer, request, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { Agent, createServer, request, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Network } from '../../src/testing/stores/place.ts';
 import { Disturber, nonsense } from './disturber.ts';
@@ -160,7 +160,13 @@ function send(target: string, agent: Agent, { method, path, headers, body }: Htt
   });
 }
 
-export async function listen(server: Pick<Server, 'listen' | 'address'>): Promise<string> {
+/** A server of whatever protocol. */
+interface Listening {
+  listen(port: number, host: string, listening: () => void): unknown;
+  address(): unknown;
+}
+
+export async function listen(server: Listening): Promise<string> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return `http://127.0.0.1:${String((server.address() as AddressInfo).port)}`;
 }

@@ -19,6 +19,7 @@ const light = {
   './stores/file': ['p-limit', 'yocto-queue'],
   './stores/vault': ['p-limit', 'yocto-queue'],
   './stores/aws': ['p-limit', 'yocto-queue'],
+  './stores/google': ['p-limit', 'yocto-queue'],
   './usage/sqlite': ['p-limit', 'yocto-queue'],
 };
 

@@ -2,6 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { openHttpNetwork } from '../conformance/http-network.ts';
 import { describeOn } from '../servers/describe.ts';
+import { openGrpcNetwork } from '../conformance/grpc-network.ts';
+import { splitCounter } from '../../providers/stores/google/log.ts';
+import { GoogleAdmin, project } from '../providers/stores/google-support.ts';
 import { awsAdmin, region, throttledByAws } from '../providers/stores/aws-support.ts';
 import { BaoAdmin } from '../providers/stores/vault-support.ts';
 import type { Later } from './support/processes.ts';
@@ -71,6 +74,29 @@ for (const server of ['moto', 'ministack'] as const) {
         keyringText: textAt,
         plainText: async (key, property) =>
           String((JSON.parse(await textAt(key)) as Readonly<Record<string, unknown>>)[property]),
+      };
+    });
+  });
+}
+
+for (const server of ['gcp', 'gcp-etag'] as const) {
+  describeOn(server, `a rotation on Google, as ${server} is it`, (running) => {
+    describeRotation(async (later) => {
+      const network = await openGrpcNetwork(running.address);
+      const prefix = `keyturn/${randomUUID()}`;
+      const admin = new GoogleAdmin(running, prefix);
+      later(async () => {
+        await admin.sdk.close();
+        await network.close();
+      });
+      return {
+        network,
+        store: { kind: 'google', project, endpoint: network.url, prefix, timeout: '2s' },
+        orchestratorEnv: {},
+        receiverEnv: {},
+        keyringText: async (key) => splitCounter(await admin.newest(key))?.text ?? '',
+        plainText: async (key, property) =>
+          String((JSON.parse(await admin.newest(key)) as Readonly<Record<string, unknown>>)[property]),
       };
     });
   });

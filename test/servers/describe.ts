@@ -4,7 +4,7 @@ import type { RunningServer, ServerName } from './types.ts';
 
 /**
  * Tests on a server. Where it is not up they are one visible skip with the command that brings it, and a failure where
- * KEYTURN_TEST_REQUIRE is 1.
+ * KEYTURN_TEST_REQUIRE is 1, or names it among others.
  */
 export function describeOn(name: ServerName, title: string, tests: (server: RunningServer) => void): void {
   const server = inject('servers')[name];
@@ -15,7 +15,8 @@ export function describeOn(name: ServerName, title: string, tests: (server: Runn
   describe(title, () => {
     it(`on the server ${name}`, ({ skip }) => {
       const why = `${name} is not up: npm run servers -- up ${name}`;
-      if (process.env['KEYTURN_TEST_REQUIRE'] === '1') throw new Error(why);
+      const required = (process.env['KEYTURN_TEST_REQUIRE'] ?? '').split(' ');
+      if (required.includes('1') || required.includes(name)) throw new Error(why);
       skip(why);
     });
   });

@@ -157,7 +157,7 @@ export const kinds: readonly ServerKind[] = [
   },
   {
     name: 'gcp',
-    isUsed: false,
+    isUsed: true,
     variable: 'KEYTURN_TEST_GCP',
     installed: gcpInstalled,
     install: async () => {
@@ -171,7 +171,7 @@ export const kinds: readonly ServerKind[] = [
   },
   {
     name: 'gcp-etag',
-    isUsed: false,
+    isUsed: true,
     variable: 'KEYTURN_TEST_GCP_ETAG',
     installed: etagInstalled,
     install: installEtag,

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { addressPart } from '../address.ts';
-import { credential, duration, filePath, group, notInThisVersion, text } from './fields.ts';
+import { credential, duration, filePath, group, text } from './fields.ts';
 
 /** The secret stores of the policy: one shape for each kind. What their fields mean together is in `stores.ts`. */
 
@@ -176,19 +176,56 @@ const aws = z
   })
   .meta({ description: 'One secret store: AWS Secrets Manager.' });
 
-const soon: readonly unknown[] = ['google'];
+const googleLocation = (description: string) =>
+  text(description, /^[a-z]+(?:-[a-z]+)*\d*$/, 'must be the name of a location, such as "europe-west3"');
 
-/** The kind that somebody wrote; one of `soon` is refused by its name rather than as a mistake. */
-function refusedKind(store: object): string {
-  const kind = 'kind' in store ? store.kind : undefined;
-  return soon.includes(kind)
-    ? `a store of kind ${JSON.stringify(kind)} is ${notInThisVersion}`
-    : 'must be one of "file", "vault", "aws"';
-}
+const google = z
+  .strictObject({
+    kind: z.literal('google').meta({ description: 'Google Secret Manager.' }),
+    project: text(
+      'The id or the number of the project.',
+      /^(?:[a-z][a-z0-9-]{4,28}[a-z0-9]|\d{1,20})$/,
+      'must be the id or the number of a project',
+    ),
+    location: googleLocation('The location of regional secrets; without it secrets are replicated.').optional(),
+    replication: z
+      .array(googleLocation('A location.'))
+      .min(1, 'must name at least one location')
+      .max(20, 'must name at most 20 locations')
+      .meta({ description: 'Where new secrets are replicated to; without it, Google chooses.' })
+      .optional(),
+    kmsKeyName: text(
+      'The Cloud KMS key that new secrets are encrypted with.',
+      /^projects\/[^/\s]+\/locations\/[^/\s]+\/keyRings\/[^/\s]+\/cryptoKeys\/[^/\s]+$/,
+      'must be projects/…/locations/…/keyRings/…/cryptoKeys/…',
+    ).optional(),
+    labels: z
+      .record(
+        z.string().regex(/^[\p{Ll}\p{Lo}][\p{Ll}\p{Lo}\p{N}_-]{0,62}$/u, 'must be the key of a label'),
+        z.string().regex(/^[\p{Ll}\p{Lo}\p{N}_-]{0,63}$/u, 'must be the value of a label'),
+      )
+      .meta({ description: 'Labels of the secrets that keyturn makes, beside its own.' })
+      .optional(),
+    prefix: prefix("The path that every secret's name begins with.").optional(),
+    endpoint: url('Where Secret Manager is asked instead of at its own address; by gRPC.').optional(),
+    destroyAfter: duration(
+      'How long versions that a purge destroys can still be brought back; of secrets that are made from now on.',
+      { least: '24h', most: '1000d' },
+    ).optional(),
+    credentials: credential
+      .meta({
+        description:
+          'Where the key of a service account is read from, the JSON of the console; without it, what the SDK finds. Better none.',
+      })
+      .optional(),
+    ...network('0ms'),
+  })
+  .meta({ description: 'One secret store: Google Secret Manager.' });
 
 export const store = z
-  .discriminatedUnion('kind', [file, vault, aws], {
-    error: ({ input }) => (typeof input === 'object' && input !== null ? refusedKind(input) : undefined),
+  .discriminatedUnion('kind', [file, vault, aws, google], {
+    error: ({ input }) =>
+      typeof input === 'object' && input !== null ? 'must be one of "file", "vault", "aws", "google"' : undefined,
   })
   .meta({ description: 'One secret store.' });
 
@@ -197,3 +234,4 @@ export type StoreFields = z.infer<typeof store>;
 export type FileStoreFields = z.infer<typeof file>;
 export type VaultStoreFields = z.infer<typeof vault>;
 export type AwsStoreFields = z.infer<typeof aws>;
+export type GoogleStoreFields = z.infer<typeof google>;

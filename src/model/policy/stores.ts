@@ -4,6 +4,7 @@ import type {
   AwsStorePolicy,
   CredentialReference,
   FileStorePolicy,
+  GoogleStorePolicy,
   StorePolicy,
   VaultAuthPolicy,
   VaultStorePolicy,
@@ -12,7 +13,13 @@ import type { CredentialFields } from './fields.ts';
 import type { Findings } from './findings.ts';
 import { builtIn, entry, type Loose } from './merge.ts';
 import type { PolicyFile } from './schema.ts';
-import type { AwsStoreFields, FileStoreFields, StoreFields, VaultStoreFields } from './store-schema.ts';
+import type {
+  AwsStoreFields,
+  FileStoreFields,
+  GoogleStoreFields,
+  StoreFields,
+  VaultStoreFields,
+} from './store-schema.ts';
 import type { Path } from './text.ts';
 import { checkReference } from './upstream.ts';
 
@@ -32,6 +39,7 @@ export const builtInStores = {
     tokenFile: '/var/run/secrets/kubernetes.io/serviceaccount/token',
   },
   aws: { lag: '5s' },
+  google: { lag: '0ms' },
 } as const;
 
 export function checkStores(file: Loose<PolicyFile>, findings: Findings, absolute: Absolute): void {
@@ -60,6 +68,13 @@ function checkStore(store: Loose<StoreFields>, path: Path, findings: Findings): 
         ['accessKeyId', 'secretAccessKey', 'sessionToken'],
         findings,
       );
+      return;
+    case 'google':
+      checkPlainHttp(store.endpoint, [...path, 'endpoint'], findings);
+      if (store.credentials !== undefined) checkReference(store.credentials, [...path, 'credentials'], findings);
+      if (store.location !== undefined && store.replication !== undefined) {
+        findings.add([...path, 'replication'], 'has no meaning beside "location": a regional secret lies there alone');
+      }
       return;
     case undefined:
       return;
@@ -109,6 +124,8 @@ export function storePlace(file: Loose<PolicyFile>, name: string, absolute: Abso
       return place('vault', store.address, store.namespace, store.mount ?? builtInStores.vault.mount, store.prefix);
     case 'aws':
       return place('aws', store.region, store.endpoint, store.prefix);
+    case 'google':
+      return place('google', store.project, store.location, store.endpoint, store.prefix);
     case 'file':
       return place('file', absolute(store.path ?? builtInStores.file.path));
     case undefined:
@@ -128,6 +145,8 @@ export function resolveStore(store: StoreFields, absolute: Absolute): StorePolic
       return resolveVault(store, absolute);
     case 'aws':
       return resolveAws(store, absolute);
+    case 'google':
+      return resolveGoogle(store, absolute);
   }
 }
 
@@ -196,6 +215,23 @@ function resolveAws(store: AwsStoreFields, absolute: Absolute): AwsStorePolicy {
               credentials.sessionToken === undefined ? null : resolveReference(credentials.sessionToken, absolute),
           },
     ...resolveNetwork(store, builtInStores.aws.lag),
+  };
+}
+
+function resolveGoogle(store: GoogleStoreFields, absolute: Absolute): GoogleStorePolicy {
+  const { project, location, replication, kmsKeyName, labels, prefix, endpoint, destroyAfter, credentials } = store;
+  return {
+    kind: 'google',
+    project,
+    location: location ?? null,
+    replication: replication ?? null,
+    kmsKeyName: kmsKeyName ?? null,
+    labels: labels ?? {},
+    prefix: prefix ?? null,
+    endpoint: endpoint?.replace(/\/+$/, '') ?? null,
+    destroyAfterMs: destroyAfter === undefined ? null : parseDuration(destroyAfter),
+    credentials: credentials === undefined ? null : resolveReference(credentials, absolute),
+    ...resolveNetwork(store, builtInStores.google.lag),
   };
 }
 

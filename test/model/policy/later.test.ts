@@ -9,8 +9,6 @@ const later: readonly (readonly [path: readonly (string | number)[], value: unkn
   [['usage'], { kind: 'postgres' }, 'usage.kind'],
   [['usage'], { kind: 'redis', url: 'redis://db' }, 'usage.kind'],
   [['usage'], { kind: 'prometheus' }, 'usage.kind'],
-  [['stores', 'local'], { kind: 'google', project: 'relay-prod' }, 'stores.local.kind'],
-  [['stores', 'local'], { kind: 'google' }, 'stores.local.kind'],
   [['notify'], [{ kind: 'email' }]],
   [[...hook, 'direction'], 'outbound'],
   [[...hook, 'generate', 'from'], 'upstream'],

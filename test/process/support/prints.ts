@@ -6,6 +6,7 @@ import { realClock, realRandom } from '../../../src/ports/real.ts';
 import { createHttpUpstream } from '../../../providers/upstreams/http.ts';
 import { createFileStore } from 'keyturn/stores/file';
 import { createAwsStore } from 'keyturn/stores/aws';
+import { createGoogleStore } from 'keyturn/stores/google';
 import { createVaultStore } from 'keyturn/stores/vault';
 import * as memory from 'keyturn/memory';
 import { createSqliteUsageLog } from 'keyturn/usage/sqlite';
@@ -104,6 +105,16 @@ const aws = await createAwsStore({
   clock: realClock,
 });
 const unreadThere = (await aws.read([{ secret: 'hook', key: 'hook' }])).get('hook');
+const google = await createGoogleStore({
+  policy: {
+    ...{ kind: 'google', project: 'relay-prod', location: null, replication: null, kmsKeyName: null, labels: {} },
+    ...{ prefix: null, endpoint: 'http://127.0.0.1:1', destroyAfterMs: null, credentials: null },
+    ...{ propagationLagMs: 0, timeoutMs: 1_000 },
+  },
+  credential: () => Promise.resolve(value),
+  clock: realClock,
+});
+const unreadFar = (await google.read([{ secret: 'hook', key: 'hook' }])).get('hook');
 const unread = (await vault.read([{ secret: 'hook', key: 'hook' }])).get('hook');
 
 /** What each function of the library gives; a new one has to be told of here. */
@@ -127,6 +138,7 @@ const made: Readonly<Record<string, readonly unknown[]>> = {
   webhook: [onFetch, onNode, onExpress, answered, new IncomingMessage(new Socket())],
   createFileStore: [store, broken],
   createVaultStore: [vault, vault.plain, unread],
+  createGoogleStore: [google, google.plain, unreadFar],
   createAwsStore: [aws, aws.plain, unreadThere],
   createSqliteUsageLog: [usage, await usage.evidence('hook')],
   loadPolicy: [policy],
@@ -163,6 +175,7 @@ await reporter.close();
 await cache.close();
 await memoryCache.close();
 await opened.close();
+await google.close();
 // A process that dies of an error leaves behind what a busy reader has not taken from the pipe yet.
 await new Promise<void>((resolve) => process.stdout.write('\n', () => resolve()));
 await Promise.reject(

@@ -1,0 +1,146 @@
+import pLimit from 'p-limit';
+import { maxDocumentBytes, parseKeyring } from '../../src/model/document.ts';
+import { isKeyturnError, KeyturnError } from '../../src/model/errors.ts';
+import type { Keyring } from '../../src/model/keyring.ts';
+import type { GoogleStorePolicy } from '../../src/model/policy.ts';
+import type {
+  PlainCopies,
+  ProbeRequest,
+  SecretStore,
+  StoreCapabilities,
+  StoreName,
+  StoreProbe,
+  StoreRead,
+  StoreToken,
+} from '../../src/ports/secret-store.ts';
+import type { Clock } from '../../src/ports/system.ts';
+import { commitCompared } from './commit.ts';
+import { GoogleClient } from './google/client.ts';
+import { GoogleLog, type Accepted } from './google/log.ts';
+import type { GoogleStoreOptions } from './google/options.ts';
+import { GooglePlainCopies } from './google/plain.ts';
+import { probeGoogle } from './google/probe.ts';
+import { GoogleVersions, type Wanted } from './google/versions.ts';
+
+export type { GoogleStoreOptions } from './google/options.ts';
+
+/**
+ * A secret store in Google Secret Manager: one secret per keyring, the numbers of whose versions are a log of documents. The
+ * accepted number is the token. Throws `package-missing`, `credential-missing`.
+ */
+export async function createGoogleStore(options: GoogleStoreOptions): Promise<SecretStore> {
+  return new GoogleStore(await GoogleClient.open(options), options);
+}
+
+type Readable = Exclude<StoreRead, { readonly state: 'failed' }>;
+
+/** The service has no call that reads several secrets. */
+const readsAtOnce = 16;
+
+/** What the line before a document takes at most, and some more. */
+const counterBytes = 64;
+
+const ours = { 'managed-by': 'keyturn' } as const;
+
+class GoogleStore implements SecretStore {
+  readonly label: string;
+  readonly capabilities: StoreCapabilities;
+  readonly plain: PlainCopies;
+  readonly #client: GoogleClient;
+  readonly #versions: GoogleVersions;
+  readonly #log: GoogleLog;
+  readonly #labels: Readonly<Record<string, string>>;
+
+  constructor(client: GoogleClient, { policy, clock }: { readonly policy: GoogleStorePolicy; readonly clock: Clock }) {
+    this.label = client.label;
+    this.capabilities = {
+      propagationLagMs: policy.propagationLagMs,
+      namesPerCall: 1,
+      maxDocumentBytes: maxDocumentBytes - counterBytes,
+      comparedBy: 'version-numbers',
+      erases: 'everything',
+      afterPurge:
+        policy.destroyAfterMs === null
+          ? 'Older versions are destroyed; nobody can read them any more.'
+          : 'Older versions are disabled at once, and destroyed when the time of "destroyAfter" is over; until then a person can bring them back.',
+    };
+    this.#client = client;
+    this.#versions = new GoogleVersions(client, policy);
+    this.#log = new GoogleLog(this.#versions, clock);
+    this.#labels = { ...policy.labels, ...ours };
+    this.plain = new GooglePlainCopies(this.#versions, this.#labels);
+  }
+
+  async read(names: readonly StoreName[]): Promise<ReadonlyMap<string, StoreRead>> {
+    const reads = await pLimit(readsAtOnce).map(
+      names,
+      async (name) => [name.secret, await this.#readOne(name)] as const,
+    );
+    return new Map(reads);
+  }
+
+  async #readOne(name: StoreName): Promise<StoreRead> {
+    try {
+      return this.#readable(name, await this.#log.read(wanted(name), name.secret));
+    } catch (error) {
+      if (isKeyturnError(error)) return { state: 'failed', error };
+      throw error;
+    }
+  }
+
+  #readable(name: StoreName, read: Awaited<ReturnType<GoogleLog['read']>>): Readable {
+    if (read.state !== 'present') return { state: read.state, token: null };
+    const { text, number } = read.accepted;
+    const keyring = parseKeyring(text ?? '', this.#place(name), name.secret);
+    return { state: 'present', keyring, token: String(number) };
+  }
+
+  commit(name: StoreName, keyring: Keyring, expected: StoreToken): Promise<void> {
+    const asked = wanted(name);
+    let base: Accepted | null = null;
+    return commitCompared(name, keyring, expected, {
+      place: this.#place(name),
+      // What somebody disabled meanwhile must not be written over.
+      read: async () => {
+        const read = await this.#log.read(asked, name.secret, { anew: true });
+        base = read.state === 'present' ? read.accepted : null;
+        return this.#readable(name, read);
+      },
+      write: (text) => {
+        this.#refuseLarge(name, text);
+        return this.#log.write(asked, text, base, this.#labels);
+      },
+    });
+  }
+
+  async purge(name: StoreName): Promise<void> {
+    await this.#log.destroyOthers(wanted(name));
+  }
+
+  probe(request: ProbeRequest): Promise<StoreProbe> {
+    return probeGoogle(this, this.#versions, request);
+  }
+
+  close(): Promise<void> {
+    return this.#client.close();
+  }
+
+  #place({ key }: StoreName): string {
+    return `the ${this.label} at ${JSON.stringify(key)}`;
+  }
+
+  #refuseLarge(name: StoreName, text: string): void {
+    const bytes = Buffer.byteLength(text);
+    const most = this.capabilities.maxDocumentBytes;
+    if (bytes <= most) return;
+    throw new KeyturnError(
+      'store-too-large',
+      `The keyring of ${name.secret} would take ${String(bytes)} bytes; ${this.#place(name)} holds at most ${String(most)}.`,
+      { hint: 'Use shorter values, or finish the rotations that keep old ones.' },
+    );
+  }
+}
+
+function wanted({ secret, key }: StoreName): Wanted {
+  return { key, what: `The keyring of ${secret}` };
+}

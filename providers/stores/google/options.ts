@@ -1,0 +1,10 @@
+import type { GoogleStorePolicy } from '../../../src/model/policy.ts';
+import type { Clock } from '../../../src/ports/system.ts';
+import type { PartCredential } from '../../credentials.ts';
+
+/** In a file of its own, because its declaration must not need those of an SDK that may not be installed. */
+export interface GoogleStoreOptions {
+  readonly policy: GoogleStorePolicy;
+  readonly credential: PartCredential;
+  readonly clock: Clock;
+}
