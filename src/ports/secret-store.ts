@@ -103,6 +103,11 @@ export interface SecretStore {
   commit(name: StoreName, keyring: Keyring, expected: StoreToken): Promise<void>;
   /** Erases what the store keeps of older documents, as far as it can. Doing it twice is doing it once. */
   purge(name: StoreName): Promise<void>;
+  /**
+   * Takes a keyring away with all that the store keeps of it, as far as it can; one that is not there too. Only for a name
+   * of `scratch.ts`: throws `RangeError` for any other.
+   */
+  erase(name: StoreName): Promise<void>;
   /** Looks, without writing anything, whether this use of it can work. Never throws. */
   probe(request: ProbeRequest): Promise<StoreProbe>;
   readonly plain: PlainCopies;

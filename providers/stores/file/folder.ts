@@ -7,6 +7,9 @@ import { lockOf, withDocumentLock } from './lock.ts';
 import type { DocumentPath } from './name.ts';
 import { FolderChecks, type Permissions } from './permissions.ts';
 
+/** What could not be done with something in the folder. */
+export type Done = 'read' | 'written' | 'purged' | 'removed';
+
 export interface StoreFolderOptions {
   readonly path: string;
   readonly group: string | null;
@@ -78,7 +81,7 @@ export class StoreFolder {
   explain(
     error: unknown,
     what: string,
-    done: 'read' | 'written' | 'purged',
+    done: Done,
     details: Readonly<Record<string, unknown>>,
   ): KeyturnError {
     if (isKeyturnError(error)) return error;
