@@ -11,7 +11,9 @@ import {
   type StoredReceiver,
 } from '../../src/decide/arrival.ts';
 import { isKeyturnError, KeyturnError } from '../../src/model/errors.ts';
+import { clockFinding, finding } from '../../src/ports/probe.ts';
 import { realClock } from '../../src/ports/real.ts';
+import type { ProbeFinding } from '../../src/ports/secret-store.ts';
 import type { Clock } from '../../src/ports/system.ts';
 import type {
   ReceiverEvidence,
@@ -21,6 +23,7 @@ import type {
   VersionUseEvidence,
 } from '../../src/ports/usage-log.ts';
 import { groupId } from '../files.ts';
+import { probeSession } from '../sqlite-probe.ts';
 import { parsed, patiently, Session, type DatabaseKind, type Row } from '../sqlite-session.ts';
 
 export interface SqliteUsageLogOptions {
@@ -145,6 +148,15 @@ class SqliteUsageLog implements UsageLog {
         for (const receiver of gone) fold(session, receiver);
       }),
     );
+  }
+
+  async probe(): Promise<readonly ProbeFinding[]> {
+    const whole = await probeSession(this.#clock, kind, (work) => this.#use(work));
+    const clock = await finding('clock', async () => {
+      const newest = await this.#patiently((session) => session.read(() => readNewestStamp(session)));
+      return clockFinding(newest, this.#clock.now());
+    });
+    return [...whole, clock];
   }
 
   async close(): Promise<void> {

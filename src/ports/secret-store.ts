@@ -48,9 +48,12 @@ export interface ProbeRequest {
   readonly plainKeys: readonly string[];
 }
 
-/** One thing that a probe looked at. */
+/** One thing that a probe looked at, of whatever port. */
 export interface ProbeFinding {
-  /** A kebab-case word for programs: `reach`, `login`, `mount`, `read`, `commit`, `purge`, `plain`, `modes`, `rotation`. */
+  /**
+   * A kebab-case word for programs. Of stores: `reach`, `login`, `mount`, `read`, `commit`, `purge`, `plain`, `modes`,
+   * `rotation`; of journals and usage logs: `integrity`, `write`, `clock`, `leases`, `audit`.
+   */
   readonly name: string;
   /** `unknown`: it cannot be told without writing. */
   readonly state: 'ok' | 'warning' | 'failed' | 'unknown';

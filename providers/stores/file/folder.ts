@@ -78,12 +78,7 @@ export class StoreFolder {
    * The system's errors in our words. Anything else is a mistake in the program and passes as it is. `what` is the
    * beginning of a sentence: `The keyring of production/hook`.
    */
-  explain(
-    error: unknown,
-    what: string,
-    done: Done,
-    details: Readonly<Record<string, unknown>>,
-  ): KeyturnError {
+  explain(error: unknown, what: string, done: Done, details: Readonly<Record<string, unknown>>): KeyturnError {
     if (isKeyturnError(error)) return error;
     const code = systemCode(error);
     if (code === null) throw error;
