@@ -18,6 +18,7 @@ import type { Clock, Random } from '../src/ports/system.ts';
 import type { Upstream } from '../src/ports/upstream.ts';
 import type { UsageLog } from '../src/ports/usage-log.ts';
 import type { PartCredential } from './credentials.ts';
+import type { PlaceLook } from './local-place.ts';
 
 /** What an adapter may need of the process that opens it. */
 export interface Surroundings {
@@ -84,6 +85,26 @@ export const registry = {
   readonly stores: Readonly<Record<StorePolicy['kind'], unknown>>;
   readonly upstreams: Readonly<Record<SecretPolicy['upstream']['kind'], unknown>>;
   readonly canaries: Readonly<Record<'http', unknown>>;
+  readonly journals: Readonly<Record<Policy['journal']['kind'], unknown>>;
+  readonly usage: Readonly<Record<Policy['usage']['kind'], unknown>>;
+};
+
+/** What can be looked at of a place before it is opened, by kind. */
+export const places = {
+  journals: {
+    sqlite: async ({ path }: JournalPolicy): Promise<PlaceLook> => {
+      const { journalKind } = await import('./journals/sqlite/schema.ts');
+      return (await import('./local-place.ts')).lookAtDatabase(journalKind, { path, mode: 0o600 });
+    },
+  },
+  usage: {
+    sqlite: async ({ path, group }: UsagePolicy): Promise<PlaceLook> => {
+      const { usageKind } = await import('./usage/sqlite.ts');
+      const mode = group === null ? 0o600 : 0o660;
+      return (await import('./local-place.ts')).lookAtDatabase(usageKind, { path, mode });
+    },
+  },
+} satisfies {
   readonly journals: Readonly<Record<Policy['journal']['kind'], unknown>>;
   readonly usage: Readonly<Record<Policy['usage']['kind'], unknown>>;
 };

@@ -128,6 +128,17 @@ export function migrate(database: DatabaseSync, migrations: readonly Migration[]
   }
 }
 
+/** The schema version of a database that nothing is written to. Throws SQLite's error. */
+export function readSchemaVersion(path: string): number {
+  const { DatabaseSync: Database } = loadSqlite();
+  const database = new Database(path, { readOnly: true });
+  try {
+    return schemaVersion(database);
+  } finally {
+    database.close();
+  }
+}
+
 function schemaVersion(database: DatabaseSync): number {
   return Number(database.prepare('PRAGMA user_version').get()?.['user_version']);
 }

@@ -67,7 +67,7 @@ const schema = `
   ) STRICT, WITHOUT ROWID;
 `;
 
-const kind: DatabaseKind = {
+export const usageKind: DatabaseKind = {
   code: 'usage',
   noun: 'The usage log',
   lostHint: 'Move it away: receivers start a new one with their next report, and a run under way waits for that.',
@@ -151,7 +151,7 @@ class SqliteUsageLog implements UsageLog {
   }
 
   async probe(): Promise<readonly ProbeFinding[]> {
-    const whole = await probeSession(this.#clock, kind, (work) => this.#use(work));
+    const whole = await probeSession(this.#clock, usageKind, (work) => this.#use(work));
     const clock = await finding('clock', async () => {
       const newest = await this.#patiently((session) => session.read(() => readNewestStamp(session)));
       return clockFinding(newest, this.#clock.now());
@@ -199,7 +199,7 @@ class SqliteUsageLog implements UsageLog {
 function openSession(path: string, group: string | null): Session {
   const gid = groupId(group);
   const modes = gid === null ? { mode: 0o600, folderMode: 0o700 } : { mode: 0o660, folderMode: 0o2770 };
-  return Session.open(kind, { path, gid, ...modes });
+  return Session.open(usageKind, { path, gid, ...modes });
 }
 
 /**
