@@ -8,6 +8,8 @@ import { credentialFindings, journalCredentials, storesOf, surroundings, watched
 import { reachHost } from './reach.ts';
 import { places, registry } from './registry.ts';
 
+const looking = { ...surroundings, keepsModes: true };
+
 /** What `doctor` looks at, by the policy. */
 export function openExamination(policy: Policy, log: Log): Examination {
   const watched = watchedBy(log);
@@ -29,13 +31,13 @@ export function openExamination(policy: Policy, log: Log): Examination {
       const { findings, mayOpen } = await places.journals[policy.journal.kind](policy.journal);
       if (!mayOpen) return { findings, port: null };
       const open = registry.journals[policy.journal.kind];
-      const journal = await open(policy.journal, surroundings, journalCredentials(policy, watched));
+      const journal = await open(policy.journal, looking, journalCredentials(policy, watched));
       return { findings, port: tracedJournal(closing(journal), watched) as typeof journal };
     },
     async usage() {
       const { findings, mayOpen } = await places.usage[policy.usage.kind](policy.usage);
       if (!mayOpen) return { findings, port: null };
-      const usage = await registry.usage[policy.usage.kind](policy.usage, surroundings);
+      const usage = await registry.usage[policy.usage.kind](policy.usage, looking);
       return { findings, port: tracedUsageLog(closing(usage), watched) };
     },
     reach: (origin, signal) => reachHost(origin, surroundings.clock, signal),

@@ -25,9 +25,11 @@ export interface PlaceLook {
 /** Never throws. */
 export function lookAtDatabase(kind: Pick<DatabaseKind, 'noun' | 'migrations'>, file: DatabaseFile): PlaceLook {
   const { path } = file;
-  const found = lstatSync(path, { throwIfNoEntry: false });
-  if (found === undefined) return { findings: [missing(kind, path)], mayOpen: false };
-  const findings = [modesOf(kind, file, found.mode), ...diskFindings(dirname(path))];
+  const found = modeAt(path);
+  // Whoever opens it says why, and can make nothing there.
+  if (found === 'hidden') return { findings: [], mayOpen: true };
+  if (found === null) return { findings: [missing(kind, path)], mayOpen: false };
+  const findings = [modesOf(kind, file, found), ...diskFindings(dirname(path))];
   try {
     const version = readSchemaVersion(path);
     if (version < kind.migrations.length)
@@ -36,6 +38,15 @@ export function lookAtDatabase(kind: Pick<DatabaseKind, 'noun' | 'migrations'>, 
     // Whoever opens it next says what is wrong with it.
   }
   return { findings, mayOpen: true };
+}
+
+/** Its permission bits; null where it is not there, `hidden` where it may not be looked at. */
+function modeAt(path: string): number | 'hidden' | null {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false })?.mode ?? null;
+  } catch {
+    return 'hidden';
+  }
 }
 
 /** The first command that needs it makes it, if it may. */

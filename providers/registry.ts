@@ -24,6 +24,8 @@ import type { PlaceLook } from './local-place.ts';
 export interface Surroundings {
   readonly clock: Clock;
   readonly random: Random;
+  /** True: files that are there keep their modes, for somebody who only looks. */
+  readonly keepsModes?: boolean;
 }
 
 /** Every kind of every port, one file each, imported when the first of that kind is opened. */
@@ -67,18 +69,18 @@ export const registry = {
   journals: {
     sqlite: async (
       { path, auditKey }: JournalPolicy,
-      { clock, random }: Surroundings,
+      { clock, random, keepsModes }: Surroundings,
       credential: PartCredential,
     ): Promise<Journal & Leases> => {
       const { createSqliteJournal } = await import('./journals/sqlite.ts');
       const key = auditKey === null ? null : await credential('auditKey', auditKey);
-      return createSqliteJournal({ path, clock, random, digest: createDigest(key) });
+      return createSqliteJournal({ path, clock, random, keepsModes, digest: createDigest(key) });
     },
   },
   usage: {
-    sqlite: async ({ path, group }: UsagePolicy, { clock }: Surroundings): Promise<UsageLog> => {
+    sqlite: async ({ path, group }: UsagePolicy, { clock, keepsModes }: Surroundings): Promise<UsageLog> => {
       const { createSqliteUsageLog } = await import('./usage/sqlite.ts');
-      return createSqliteUsageLog({ path, group, clock });
+      return createSqliteUsageLog({ path, group, clock, keepsModes });
     },
   },
 } satisfies {

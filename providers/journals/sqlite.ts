@@ -51,6 +51,8 @@ export interface SqliteJournalOptions {
   readonly random: Random;
   /** One line for people; by default kind and path. */
   readonly label?: string;
+  /** True: a file that is there keeps its mode. */
+  readonly keepsModes?: boolean | undefined;
   /** What events are chained and sealed with; by default without a key. */
   readonly digest?: Digest;
 }
@@ -64,8 +66,8 @@ const batchMs = 5;
  * `journal-newer-format`.
  */
 export async function createSqliteJournal(options: SqliteJournalOptions): Promise<Journal & Leases> {
-  const { path, clock, random } = options;
-  const session = await patiently(clock, () => Session.open(journalKind, { path, mode: 0o600 }));
+  const { path, clock, random, keepsModes } = options;
+  const session = await patiently(clock, () => Session.open(journalKind, { path, mode: 0o600, keepsModes }));
   try {
     const newId = `${idFrom('journal', random.bytes(idBytes))}@${hostname()}`;
     const id = await patiently(

@@ -32,6 +32,8 @@ export interface SqliteUsageLogOptions {
   /** A group whose members may report as well; by default the file is its owner's alone. */
   readonly group?: string | null;
   readonly clock?: Clock;
+  /** True: a file that is there keeps its mode and group. */
+  readonly keepsModes?: boolean | undefined;
 }
 
 /** The letters `ktU1`. */
@@ -88,12 +90,14 @@ class SqliteUsageLog implements UsageLog {
   readonly label: string;
   readonly #path: string;
   readonly #group: string | null;
+  readonly #keepsModes: boolean | undefined;
   readonly #clock: Clock;
   #session: Session | null = null;
   #last: Filed | null = null;
   #isClosed = false;
 
-  constructor({ path, group = null, clock = realClock }: SqliteUsageLogOptions) {
+  constructor({ path, group = null, clock = realClock, keepsModes }: SqliteUsageLogOptions) {
+    this.#keepsModes = keepsModes;
     this.#path = path;
     this.#group = group;
     this.#clock = clock;
@@ -185,7 +189,7 @@ class SqliteUsageLog implements UsageLog {
       });
     }
     if (this.#session?.isMoved === true) this.#drop();
-    this.#session ??= openSession(this.#path, this.#group);
+    this.#session ??= openSession(this.#path, this.#group, this.#keepsModes);
     return this.#session;
   }
 
@@ -196,10 +200,10 @@ class SqliteUsageLog implements UsageLog {
   }
 }
 
-function openSession(path: string, group: string | null): Session {
+function openSession(path: string, group: string | null, keepsModes: boolean | undefined): Session {
   const gid = groupId(group);
   const modes = gid === null ? { mode: 0o600, folderMode: 0o700 } : { mode: 0o660, folderMode: 0o2770 };
-  return Session.open(usageKind, { path, gid, ...modes });
+  return Session.open(usageKind, { path, gid, keepsModes, ...modes });
 }
 
 /**

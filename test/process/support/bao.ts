@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { openHttpNetwork, type HttpNetwork } from '../../conformance/http-network.ts';
-import { BaoAdmin, type BaoBody } from '../../providers/stores/vault-support.ts';
+import { BaoAdmin } from '../../providers/stores/vault-support.ts';
 import type { RunningServer } from '../../servers/types.ts';
 import type { Later } from './processes.ts';
 
@@ -40,15 +40,17 @@ export async function openBao(server: RunningServer, later: Later): Promise<Bao>
     nobody: await tokenWith('default'),
     async fields(key) {
       // Where there is none, the answer has no data.
-      const { data }: Partial<BaoBody> = await admin.call('GET', `secret/data/${prefix}/${key}`);
-      return (data?.['data'] ?? null) as Readonly<Record<string, unknown>> | null;
+      const { data } = await admin.call('GET', `secret/data/${prefix}/${key}`);
+      return ((data as Found | undefined)?.['data'] ?? null) as Readonly<Record<string, unknown>> | null;
     },
     async write(key, data) {
       await admin.call('POST', `secret/data/${prefix}/${key}`, { data });
     },
     async keys() {
-      const { data }: Partial<BaoBody> = await admin.call('LIST', `secret/metadata/${prefix}`);
-      return (data?.['keys'] ?? []) as readonly string[];
+      const { data } = await admin.call('LIST', `secret/metadata/${prefix}`);
+      return ((data as Found | undefined)?.['keys'] ?? []) as readonly string[];
     },
   };
 }
+
+type Found = Readonly<Record<string, unknown>>;
