@@ -66,10 +66,10 @@ function unreachable(host: string, error: unknown): KeyturnError {
       : isName
         ? `its name is not found (${code})`
         : (code ?? 'the connection failed');
-  const isCertificate = code !== null && /CERT|SIGNED|ISSUER|ALTNAME/.test(code);
+  const isCertificate = code !== null && /CERT|SIGN|ISSUER|ALTNAME|VERIFY/.test(code);
   return new KeyturnError('upstream-unreachable', `${host} cannot be reached from here: ${why}.`, {
     hint: isCertificate
-      ? 'Its certificate is not believed here; for an authority of your own set NODE_EXTRA_CA_CERTS where keyturn is started.'
+      ? `Look at its certificate: openssl s_client -connect ${host}; for an authority of your own set NODE_EXTRA_CA_CERTS where keyturn is started.`
       : 'Check the url in the policy, and the network and name server of this machine.',
     cause: error,
   });
