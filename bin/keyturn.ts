@@ -54,6 +54,9 @@ async function runCommand(signal: AbortSignal): Promise<number> {
       async missingCredentials(policy) {
         return (await import('../providers/open.ts')).credentialWarnings(policy);
       },
+      async openExamination(policy, log) {
+        return (await import('../providers/examination.ts')).openExamination(policy, log);
+      },
       async openOrchestrator(policy, log, command) {
         return (await import('../providers/open.ts')).openOrchestrator({ policy, log, command });
       },

@@ -10,7 +10,8 @@ import { fromLevel, linesLog, silentLog, type Log } from '../src/ports/log.ts';
 import { withOrigin, type Origin } from '../src/ports/origin.ts';
 import { realClock, realRandom } from '../src/ports/real.ts';
 import { redacting, remembering, type RedactingLog } from '../src/ports/redact.ts';
-import type { KeyringReader, SecretStore, StoreRead } from '../src/ports/secret-store.ts';
+import { failed } from '../src/ports/probe.ts';
+import type { KeyringReader, ProbeFinding, SecretStore, StoreRead, StoreUse } from '../src/ports/secret-store.ts';
 import {
   tracedCanary,
   tracedJournal,
@@ -31,19 +32,19 @@ import { userAgent } from './version.ts';
 
 /** The composition root: policy → opened adapters. Nothing else in keyturn knows which adapter is behind a port. */
 
-const surroundings: Surroundings = { clock: realClock, random: realRandom };
+export const surroundings: Surroundings = { clock: realClock, random: realRandom };
 
 /** The log as all that is opened here uses it: it shows no value, and learns those that come by. */
-interface Watched extends Tracing {
+export interface Watched extends Tracing {
   readonly log: RedactingLog;
 }
 
-function watchedBy(log: Log): Watched {
+export function watchedBy(log: Log): Watched {
   return { log: redacting(log), clock: realClock };
 }
 
 /** Opens each store of a policy once, at its first use. */
-function storesOf(
+export function storesOf(
   policy: Policy,
   watched: Watched,
 ): {
@@ -66,7 +67,8 @@ function storesOf(
     return guarded;
   };
   const close = async (): Promise<void> => {
-    for (const store of opened.values()) await (await store).close();
+    // One that could not be opened was told to whoever asked for it.
+    for (const store of opened.values()) await (await store.catch(() => null))?.close();
   };
   return { open, close };
 }
@@ -276,7 +278,7 @@ function originOf(command: string | null): Origin {
 }
 
 /** The audit key, which has to be long enough that nobody finds it by trying. */
-function journalCredentials(policy: Policy, { log }: Watched): PartCredential {
+export function journalCredentials(policy: Policy, { log }: Watched): PartCredential {
   return async (name, reference) => {
     const { value } = await readAuditKey(reference, dirname(policy.source), name);
     log.remember(value);
@@ -322,27 +324,51 @@ function credentialsOf(
 
 /** One sentence for each credential of the policy that cannot be read here, or is kept carelessly. */
 export async function credentialWarnings(policy: Policy): Promise<readonly string[]> {
+  const findings = await credentialFindings(policy, policy.secrets);
+  return findings.map(({ message, hint }) => (hint === null ? message : `${message} ${hint}`));
+}
+
+/**
+ * Each credential that cannot be read here, or is kept carelessly. For a receiver those of the stores alone: it reads no
+ * others.
+ */
+export async function credentialFindings(
+  policy: Policy,
+  secrets: readonly SecretPolicy[],
+  use: StoreUse = 'orchestrator',
+): Promise<readonly ProbeFinding[]> {
   const folder = dirname(policy.source);
-  const ofUpstreams = policy.secrets.flatMap(({ secret, upstream }) =>
+  const ofStores = Object.entries(policy.stores).flatMap(([name, store]) =>
+    storeWarnings(store, `the store ${name}`, folder),
+  );
+  const all = use === 'receiver' ? ofStores : [...ofStores, ...orchestratorWarnings(policy, secrets, folder)];
+  const findings = all.map(async (warning): Promise<readonly ProbeFinding[]> => {
+    try {
+      const message = await warning;
+      return message === null ? [] : [{ name: 'credential', state: 'warning', message, hint: null }];
+    } catch (error) {
+      if (!isKeyturnError(error)) throw error;
+      return [failed('credential', error)];
+    }
+  });
+  return (await Promise.all(findings)).flat();
+}
+
+/** What is said of each credential that the orchestrator alone reads; each throws where it does not work. */
+function orchestratorWarnings(
+  { journal: { auditKey } }: Policy,
+  secrets: readonly SecretPolicy[],
+  folder: string,
+): readonly Promise<string | null>[] {
+  const ofUpstreams = secrets.flatMap(({ secret, upstream }) =>
     Object.entries(upstream.credentials).map(
       async ([name, reference]) =>
         (await readCredential(reference, { folder, env: process.env, name, of: secret })).warning,
     ),
   );
-  const ofStores = Object.entries(policy.stores).flatMap(([name, store]) =>
-    storeWarnings(store, `the store ${name}`, folder),
-  );
-  const { auditKey } = policy.journal;
-  const ofJournal = auditKey === null ? [] : [readAuditKey(auditKey, folder).then(({ warning }) => warning)];
-  const warnings = [...ofUpstreams, ...ofStores, ...ofJournal].map(async (warning) => {
-    try {
-      return await warning;
-    } catch (error) {
-      if (!isKeyturnError(error)) throw error;
-      return error.hint === null ? error.message : `${error.message} ${error.hint}`;
-    }
-  });
-  return (await Promise.all(warnings)).filter((warning) => warning !== null);
+  return auditKey === null
+    ? ofUpstreams
+    : [...ofUpstreams, readAuditKey(auditKey, folder).then(({ warning }) => warning)];
 }
 
 /** What is said of each credential of a store that works; each throws where it does not. */

@@ -19,11 +19,14 @@ import type { Clock, Random } from '../src/ports/system.ts';
 import type { Upstream } from '../src/ports/upstream.ts';
 import type { UsageLog } from '../src/ports/usage-log.ts';
 import type { PartCredential } from './credentials.ts';
+import type { PlaceLook } from './local-place.ts';
 
 /** What an adapter may need of the process that opens it. */
 export interface Surroundings {
   readonly clock: Clock;
   readonly random: Random;
+  /** True: files that are there keep their modes, for somebody who only looks. */
+  readonly keepsModes?: boolean;
 }
 
 /** Every kind of every port, one file each, imported when the first of that kind is opened. */
@@ -71,24 +74,44 @@ export const registry = {
   journals: {
     sqlite: async (
       { path, auditKey }: JournalPolicy,
-      { clock, random }: Surroundings,
+      { clock, random, keepsModes }: Surroundings,
       credential: PartCredential,
     ): Promise<Journal & Leases> => {
       const { createSqliteJournal } = await import('./journals/sqlite.ts');
       const key = auditKey === null ? null : await credential('auditKey', auditKey);
-      return createSqliteJournal({ path, clock, random, digest: createDigest(key) });
+      return createSqliteJournal({ path, clock, random, keepsModes, digest: createDigest(key) });
     },
   },
   usage: {
-    sqlite: async ({ path, group }: UsagePolicy, { clock }: Surroundings): Promise<UsageLog> => {
+    sqlite: async ({ path, group }: UsagePolicy, { clock, keepsModes }: Surroundings): Promise<UsageLog> => {
       const { createSqliteUsageLog } = await import('./usage/sqlite.ts');
-      return createSqliteUsageLog({ path, group, clock });
+      return createSqliteUsageLog({ path, group, clock, keepsModes });
     },
   },
 } satisfies {
   readonly stores: Readonly<Record<StorePolicy['kind'], unknown>>;
   readonly upstreams: Readonly<Record<SecretPolicy['upstream']['kind'], unknown>>;
   readonly canaries: Readonly<Record<'http', unknown>>;
+  readonly journals: Readonly<Record<Policy['journal']['kind'], unknown>>;
+  readonly usage: Readonly<Record<Policy['usage']['kind'], unknown>>;
+};
+
+/** What can be looked at of a place before it is opened, by kind. */
+export const places = {
+  journals: {
+    sqlite: async ({ path }: JournalPolicy): Promise<PlaceLook> => {
+      const { journalKind } = await import('./journals/sqlite/schema.ts');
+      return (await import('./local-place.ts')).lookAtDatabase(journalKind, { path, mode: 0o600 });
+    },
+  },
+  usage: {
+    sqlite: async ({ path, group }: UsagePolicy): Promise<PlaceLook> => {
+      const { usageKind } = await import('./usage/sqlite.ts');
+      const mode = group === null ? 0o600 : 0o660;
+      return (await import('./local-place.ts')).lookAtDatabase(usageKind, { path, mode });
+    },
+  },
+} satisfies {
   readonly journals: Readonly<Record<Policy['journal']['kind'], unknown>>;
   readonly usage: Readonly<Record<Policy['usage']['kind'], unknown>>;
 };

@@ -131,6 +131,14 @@ export class Session {
     });
   }
 
+  /** Throws `…-corrupt` where a page of the file or an index is damaged. It reads all of it. */
+  checkIntegrity(): void {
+    speaking(this.#kind, this.#path, () => {
+      const found = this.#database.prepare('PRAGMA quick_check(1)').get()?.['quick_check'];
+      if (found !== 'ok') throw new SyntaxError(String(found));
+    });
+  }
+
   close(): void {
     this.#statements.clear();
     this.#database.close();

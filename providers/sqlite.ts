@@ -15,6 +15,8 @@ export interface DatabaseOptions {
   readonly timeoutMs: number;
   /** Of folders made on the way; a shared one needs the setgid bit (0o2770), so that SQLite's own files get the group. */
   readonly folderMode?: number;
+  /** True: a file that is there keeps its mode and group, for somebody who only looks. */
+  readonly keepsModes?: boolean | undefined;
   /** Group of the file and of folders made on the way; null: the process's own. */
   readonly gid?: number | null;
 }
@@ -24,9 +26,9 @@ export interface DatabaseOptions {
  * knows which of its own errors that is (`isBusy` and its neighbours).
  */
 export function openDatabase(options: DatabaseOptions): DatabaseSync {
-  const { path, mode, timeoutMs, folderMode = 0o700, gid = null } = options;
+  const { path, mode, timeoutMs, folderMode = 0o700, gid = null, keepsModes = false } = options;
   makeFolder(dirname(path), { mode: folderMode, gid });
-  prepareFile(path, mode, gid);
+  prepareFile(path, { mode, gid, keepsModes });
   const { DatabaseSync: Database } = loadSqlite();
   const database = new Database(path, { timeout: timeoutMs, enableForeignKeyConstraints: true });
   try {
@@ -44,7 +46,7 @@ export function openDatabase(options: DatabaseOptions): DatabaseSync {
  * another's lock. Throws as `openDatabase` does.
  */
 export function openUnwritten({ path, mode }: Pick<DatabaseOptions, 'path' | 'mode'>): DatabaseSync {
-  prepareFile(path, mode, null);
+  prepareFile(path, { mode, gid: null, keepsModes: false });
   const { DatabaseSync: Database } = loadSqlite();
   const database = new Database(path, { timeout: 0 });
   try {
@@ -62,8 +64,11 @@ export function openUnwritten({ path, mode }: Pick<DatabaseOptions, 'path' | 'mo
  * the mode of this one. An existing file is never opened here: closing it would drop the locks that another connection
  * of this process holds on it.
  */
-function prepareFile(path: string, mode: number, gid: number | null): void {
-  if (makeFile(path, { mode, gid })) return;
+function prepareFile(
+  path: string,
+  { mode, gid, keepsModes }: { readonly mode: number; readonly gid: number | null; readonly keepsModes: boolean },
+): void {
+  if (makeFile(path, { mode, gid }) || keepsModes) return;
   for (const each of [path, `${path}-wal`, `${path}-shm`]) adjustMode(each, mode, gid);
 }
 
@@ -125,6 +130,17 @@ export function migrate(database: DatabaseSync, migrations: readonly Migration[]
   } catch (error) {
     if (database.isTransaction) database.exec('ROLLBACK');
     throw error;
+  }
+}
+
+/** The schema version of a database that nothing is written to. Throws SQLite's error. */
+export function readSchemaVersion(path: string): number {
+  const { DatabaseSync: Database } = loadSqlite();
+  const database = new Database(path, { readOnly: true });
+  try {
+    return schemaVersion(database);
+  } finally {
+    database.close();
   }
 }
 

@@ -13,6 +13,11 @@ path "secret/metadata/keyturn/*" {
   capabilities = ["read"]
 }
 
+# Takes away again what "keyturn doctor --write" made to try the store. No secret has such a name.
+path "secret/metadata/keyturn/keyturn-doctor-*" {
+  capabilities = ["read", "delete"]
+}
+
 # Erases older versions after a revoke. It is the one thing here that cannot be taken back.
 path "secret/destroy/keyturn/*" {
   capabilities = ["update"]

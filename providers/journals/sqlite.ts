@@ -15,6 +15,7 @@ import {
   supersededRun,
   type StoredLease,
 } from '../../src/decide/fence.ts';
+import { checkSealing } from '../../src/decide/audit.ts';
 import { KeyturnError } from '../../src/model/errors.ts';
 import { idBytes, idFrom } from '../../src/model/id.ts';
 import type { PersonMove, Run, Step } from '../../src/model/run.ts';
@@ -32,8 +33,11 @@ import type {
   ProcessIdentity,
   RunQuery,
 } from '../../src/ports/journal.ts';
+import { clockFinding, finding, leasesFinding, ok } from '../../src/ports/probe.ts';
+import type { ProbeFinding } from '../../src/ports/secret-store.ts';
 import type { Clock, Random } from '../../src/ports/system.ts';
 import { parsed, patiently, Session, type Row } from '../sqlite-session.ts';
+import { probeSession } from '../sqlite-probe.ts';
 import { Writes } from '../sqlite-writes.ts';
 import { nextSurplus, removeBatch, type Surplus } from './sqlite/prune.ts';
 import { journalKind } from './sqlite/schema.ts';
@@ -47,6 +51,8 @@ export interface SqliteJournalOptions {
   readonly random: Random;
   /** One line for people; by default kind and path. */
   readonly label?: string;
+  /** True: a file that is there keeps its mode. */
+  readonly keepsModes?: boolean | undefined;
   /** What events are chained and sealed with; by default without a key. */
   readonly digest?: Digest;
 }
@@ -60,8 +66,8 @@ const batchMs = 5;
  * `journal-newer-format`.
  */
 export async function createSqliteJournal(options: SqliteJournalOptions): Promise<Journal & Leases> {
-  const { path, clock, random } = options;
-  const session = await patiently(clock, () => Session.open(journalKind, { path, mode: 0o600 }));
+  const { path, clock, random, keepsModes } = options;
+  const session = await patiently(clock, () => Session.open(journalKind, { path, mode: 0o600, keepsModes }));
   try {
     const newId = `${idFrom('journal', random.bytes(idBytes))}@${hostname()}`;
     const id = await patiently(
@@ -274,6 +280,26 @@ class SqliteJournal implements Journal, Leases {
       const stored = this.#storedLease(name);
       return stored === null ? null : leaseRecordOf(stored, this.#clock.now());
     });
+  }
+
+  async probe(): Promise<readonly ProbeFinding[]> {
+    const whole = await probeSession(this.#clock, journalKind, (work) => work(this.#session));
+    const now = this.#clock.now();
+    const clock = await finding('clock', async () => {
+      const newest = await this.#read(() => this.#session.get('SELECT max(stamped_at) AS newest FROM leases'));
+      return clockFinding(typeof newest?.['newest'] === 'number' ? newest['newest'] : null, now);
+    });
+    const leases = await finding('leases', async () => {
+      const rows = await this.#read(() => this.#session.all('SELECT * FROM leases WHERE released = 0'));
+      return leasesFinding(rows.map((row) => leaseRecordOf(storedLeaseOf(row), now)).filter(({ held }) => held));
+    });
+    const audit = await finding('audit', async () => {
+      const head = await this.#read(() => readHead(this.#trail));
+      checkSealing(head, this.#trail.digest, `the journal ${this.#path}`);
+      const sealed = this.#trail.digest.keyId === null ? 'chained without a key' : 'sealed with the key of the policy';
+      return ok('audit', `Its audit trail is ${sealed}. To verify it: keyturn audit verify`);
+    });
+    return [...whole, clock, leases, audit];
   }
 
   async close(): Promise<void> {

@@ -3,6 +3,7 @@ import { maxDocumentBytes, parseKeyring } from '../../src/model/document.ts';
 import { isKeyturnError, type KeyturnError } from '../../src/model/errors.ts';
 import type { Keyring } from '../../src/model/keyring.ts';
 import type { AwsStorePolicy } from '../../src/model/policy.ts';
+import { requireScratch } from '../../src/ports/scratch.ts';
 import { storeDeleted } from '../../src/ports/store-errors.ts';
 import type {
   PlainCopies,
@@ -94,6 +95,11 @@ class AwsStore implements SecretStore {
 
   async purge(name: StoreName): Promise<void> {
     await this.#secrets.unlabelOlder(wanted(name));
+  }
+
+  async erase(name: StoreName): Promise<void> {
+    requireScratch(name);
+    await this.#secrets.remove(wanted(name));
   }
 
   probe(request: ProbeRequest): Promise<StoreProbe> {

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import pLimit from 'p-limit';
@@ -17,12 +18,13 @@ import type {
   StoreRead,
   StoreToken,
 } from '../../src/ports/secret-store.ts';
+import { requireScratch } from '../../src/ports/scratch.ts';
 import { storeConflict } from '../../src/ports/store-errors.ts';
 import type { Clock } from '../../src/ports/system.ts';
 import { syncFolder } from '../files.ts';
 import { AgeCipher, isEncrypted, type AgeKeys, type AgeOptions } from './file/age.ts';
 import { corrupt, decode, readWhole, removeTemporaries, replaceFile, tooLong, type Kept } from './file/disk.ts';
-import { StoreFolder } from './file/folder.ts';
+import { StoreFolder, type Done } from './file/folder.ts';
 import { documentPath, type DocumentPath } from './file/name.ts';
 import type { FolderChecks } from './file/permissions.ts';
 import { FilePlainCopies } from './file/plain.ts';
@@ -204,6 +206,22 @@ class FileStore implements SecretStore {
     }
   }
 
+  async erase(name: StoreName): Promise<void> {
+    requireScratch(name);
+    const path = documentPath(name);
+    const { place } = this.#keptAt(name, path);
+    try {
+      if (this.#folder.checks().check(path.folders) === null) return;
+      await this.#folder.locked(path, (lock) => {
+        removeTemporaries(dirname(place), lock);
+        rmSync(place, { force: true });
+        syncFolder(dirname(place));
+      });
+    } catch (error) {
+      throw this.#explain(error, name, 'removed');
+    }
+  }
+
   async probe(request: ProbeRequest): Promise<StoreProbe> {
     const findings = [...(await probeFolder(this.#folder, request.use)), ...(await readFindings(this, request))];
     return { version: null, clockAheadMs: null, findings };
@@ -221,7 +239,7 @@ class FileStore implements SecretStore {
     };
   }
 
-  #explain(error: unknown, { secret }: StoreName, done: 'read' | 'written' | 'purged'): KeyturnError {
+  #explain(error: unknown, { secret }: StoreName, done: Done): KeyturnError {
     return this.#folder.explain(error, `The keyring of ${secret}`, done, { secret });
   }
 }

@@ -13,6 +13,7 @@ import type {
   StoreRead,
   StoreToken,
 } from '../../src/ports/secret-store.ts';
+import { requireScratch } from '../../src/ports/scratch.ts';
 import type { Clock } from '../../src/ports/system.ts';
 import { commitCompared } from './commit.ts';
 import { GoogleClient } from './google/client.ts';
@@ -115,6 +116,11 @@ class GoogleStore implements SecretStore {
 
   async purge(name: StoreName): Promise<void> {
     await this.#log.destroyOthers(wanted(name));
+  }
+
+  async erase(name: StoreName): Promise<void> {
+    requireScratch(name);
+    await this.#log.remove(wanted(name));
   }
 
   probe(request: ProbeRequest): Promise<StoreProbe> {

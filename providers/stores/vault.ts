@@ -4,6 +4,7 @@ import { isKeyturnError, type KeyturnError } from '../../src/model/errors.ts';
 import type { Fields } from '../../src/model/json.ts';
 import type { Keyring } from '../../src/model/keyring.ts';
 import type { VaultStorePolicy } from '../../src/model/policy.ts';
+import { requireScratch } from '../../src/ports/scratch.ts';
 import { storeDeleted } from '../../src/ports/store-errors.ts';
 import type {
   PlainCopies,
@@ -110,6 +111,11 @@ class VaultStore implements SecretStore {
 
   async purge(name: StoreName): Promise<void> {
     await this.#mount.destroyOlder(name.key, what(name));
+  }
+
+  async erase(name: StoreName): Promise<void> {
+    requireScratch(name);
+    await this.#mount.remove(name.key, what(name));
   }
 
   probe(request: ProbeRequest): Promise<StoreProbe> {

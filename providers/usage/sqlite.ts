@@ -11,7 +11,9 @@ import {
   type StoredReceiver,
 } from '../../src/decide/arrival.ts';
 import { isKeyturnError, KeyturnError } from '../../src/model/errors.ts';
+import { clockFinding, finding } from '../../src/ports/probe.ts';
 import { realClock } from '../../src/ports/real.ts';
+import type { ProbeFinding } from '../../src/ports/secret-store.ts';
 import type { Clock } from '../../src/ports/system.ts';
 import type {
   ReceiverEvidence,
@@ -21,6 +23,7 @@ import type {
   VersionUseEvidence,
 } from '../../src/ports/usage-log.ts';
 import { groupId } from '../files.ts';
+import { probeSession } from '../sqlite-probe.ts';
 import { parsed, patiently, Session, type DatabaseKind, type Row } from '../sqlite-session.ts';
 
 export interface SqliteUsageLogOptions {
@@ -29,6 +32,8 @@ export interface SqliteUsageLogOptions {
   /** A group whose members may report as well; by default the file is its owner's alone. */
   readonly group?: string | null;
   readonly clock?: Clock;
+  /** True: a file that is there keeps its mode and group. */
+  readonly keepsModes?: boolean | undefined;
 }
 
 /** The letters `ktU1`. */
@@ -64,7 +69,7 @@ const schema = `
   ) STRICT, WITHOUT ROWID;
 `;
 
-const kind: DatabaseKind = {
+export const usageKind: DatabaseKind = {
   code: 'usage',
   noun: 'The usage log',
   lostHint: 'Move it away: receivers start a new one with their next report, and a run under way waits for that.',
@@ -85,12 +90,14 @@ class SqliteUsageLog implements UsageLog {
   readonly label: string;
   readonly #path: string;
   readonly #group: string | null;
+  readonly #keepsModes: boolean | undefined;
   readonly #clock: Clock;
   #session: Session | null = null;
   #last: Filed | null = null;
   #isClosed = false;
 
-  constructor({ path, group = null, clock = realClock }: SqliteUsageLogOptions) {
+  constructor({ path, group = null, clock = realClock, keepsModes }: SqliteUsageLogOptions) {
+    this.#keepsModes = keepsModes;
     this.#path = path;
     this.#group = group;
     this.#clock = clock;
@@ -147,6 +154,15 @@ class SqliteUsageLog implements UsageLog {
     );
   }
 
+  async probe(): Promise<readonly ProbeFinding[]> {
+    const whole = await probeSession(this.#clock, usageKind, (work) => this.#use(work));
+    const clock = await finding('clock', async () => {
+      const newest = await this.#patiently((session) => session.read(() => readNewestStamp(session)));
+      return clockFinding(newest, this.#clock.now());
+    });
+    return [...whole, clock];
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#drop();
@@ -173,7 +189,7 @@ class SqliteUsageLog implements UsageLog {
       });
     }
     if (this.#session?.isMoved === true) this.#drop();
-    this.#session ??= openSession(this.#path, this.#group);
+    this.#session ??= openSession(this.#path, this.#group, this.#keepsModes);
     return this.#session;
   }
 
@@ -184,10 +200,10 @@ class SqliteUsageLog implements UsageLog {
   }
 }
 
-function openSession(path: string, group: string | null): Session {
+function openSession(path: string, group: string | null, keepsModes: boolean | undefined): Session {
   const gid = groupId(group);
   const modes = gid === null ? { mode: 0o600, folderMode: 0o700 } : { mode: 0o660, folderMode: 0o2770 };
-  return Session.open(kind, { path, gid, ...modes });
+  return Session.open(usageKind, { path, gid, keepsModes, ...modes });
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { Policy } from '../model/policy.ts';
 import type { Orchestrator } from '../orchestrator/orchestrator.ts';
+import type { Examination } from '../ports/examination.ts';
 import type { Log } from '../ports/log.ts';
 import type { RedactingLog } from '../ports/redact.ts';
 import type { Clock, Random } from '../ports/system.ts';
@@ -17,6 +18,8 @@ export interface Providers {
   ) => Promise<{ readonly policy: Policy; readonly warnings: readonly string[] }>;
   /** Environment variables and files that the policy refers to and that cannot be read, one sentence each. */
   readonly missingCredentials: (policy: Policy) => Promise<readonly string[]>;
+  /** All that the policy names, to be looked at one by one; nothing is opened yet. */
+  readonly openExamination: (policy: Policy, log: Log) => Promise<Examination>;
   /** `command` is for the audit trail. */
   readonly openOrchestrator: (policy: Policy, log: Log, command: string) => Promise<OpenedOrchestrator>;
 }

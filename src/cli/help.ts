@@ -8,10 +8,12 @@ export type CommandName =
   | 'init'
   | 'practice'
   | 'check'
+  | 'doctor'
   | 'adopt'
   | 'import'
   | 'export'
   | 'reveal'
+  | 'migrate'
   | 'rotate'
   | 'run'
   | 'plan'
@@ -41,6 +43,10 @@ export const commandWords: Readonly<Record<CommandName, CommandWords>> = {
   init: { usage: 'init', summary: 'write a starter policy with a practice upstream on this machine' },
   practice: { usage: 'practice', summary: 'start that practice upstream, with one receiver, until Ctrl-C' },
   check: { usage: 'check', summary: 'validate the policy and warn of unsafe settings; touches nothing outside' },
+  doctor: {
+    usage: 'doctor [secret...]',
+    summary: 'reach stores, journal, usage log, upstreams; say what is wrong and what to do; changes nothing',
+  },
   adopt: {
     usage: 'adopt <secret>',
     summary: 'take the value in use now as the primary, from --stdin, --file or --from-store',
@@ -48,6 +54,10 @@ export const commandWords: Readonly<Record<CommandName, CommandWords>> = {
   import: { usage: 'import [file...]', summary: "take over versions from a file of JSON, or an env file's values" },
   export: { usage: 'export [secret...]', summary: 'write versions as JSON, or values as an env file' },
   reveal: { usage: 'reveal <secret>', summary: "show one version's value, at a terminal or in a new file" },
+  migrate: {
+    usage: 'migrate [secret...]',
+    summary: 'take keyrings --from one store --to another; nothing is deleted',
+  },
   rotate: {
     usage: 'rotate <secret...>',
     summary: 'start a rotation or join the live one; --wait follows it to its end',

@@ -3,7 +3,7 @@ import { KeyturnError } from '../model/errors.ts';
 
 /** Commands that are due later: they say so instead of being unknown. */
 export const laterCommands: readonly string[] = [
-  ...['doctor', 'supply', 'migrate'],
+  'supply',
   ...['drift', 'sign', 'verify', 'diagnose', 'serve', 'agent', 'completion'],
 ];
 

@@ -145,6 +145,12 @@ function addGettingStarted(program: Command, act: Act): void {
   add(program, 'check')
     .option('--strict', 'exit with 2 where there is a warning', false)
     .action(act(async (...call) => (await import('./commands/check.ts')).check(...call)));
+  add(program, 'doctor')
+    .addOption(
+      new Option('--as <use>', 'whose way is looked at').choices(['orchestrator', 'receiver']).default('orchestrator'),
+    )
+    .option('--write', 'also make a keyring that nobody needs in each store, and take it away again', false)
+    .action(act(async (...call) => (await import('./commands/doctor.ts')).doctor(...call)));
   add(program, 'adopt')
     .option('--stdin', 'read it from standard input', false)
     .option('--file <path>', 'read it from a file')
@@ -172,6 +178,12 @@ function addExchange(program: Command, act: Act): void {
     .option('--show-values', 'with the values; at a terminal, or with --out', false)
     .addOption(out())
     .action(act(async (...call) => (await import('./commands/export.ts')).exportValues(...call)));
+  add(program, 'migrate')
+    .addOption(new Option('--from <store>', 'the store that is left, by its name in the policy').makeOptionMandatory())
+    .addOption(new Option('--to <store>', 'the store that is gone to').makeOptionMandatory())
+    .option('--dry-run', 'judge everything; write nothing', false)
+    .addOption(lockTimeout())
+    .action(act(async (...call) => (await import('./commands/migrate.ts')).migrate(...call)));
   const stages = ['pending', 'primary', 'deprecated'];
   add(program, 'reveal')
     .addOption(new Option('--stage <stage>', 'of which version').choices(stages).makeOptionMandatory())

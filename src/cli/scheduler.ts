@@ -6,7 +6,7 @@ import type { Orchestrator } from '../orchestrator/orchestrator.ts';
 import { ownProgram } from './practice/children.ts';
 
 /** A scheduler that was not here for so long is taken to be off, ms. */
-const silentAfterMs = 5 * 60_000;
+export const silentAfterMs = 5 * 60_000;
 
 /** Who will move what waits: the scheduler where it comes by, else the crontab line that makes it. */
 export async function schedulerWords(

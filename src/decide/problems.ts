@@ -1,5 +1,6 @@
 import type { KeyturnError } from '../model/errors.ts';
 import type { Claim, Keyring } from '../model/keyring.ts';
+import { isMigration } from '../model/migration.ts';
 import type { Run } from '../model/run.ts';
 import type { Wait } from './decision.ts';
 import { check } from './check.ts';
@@ -45,9 +46,18 @@ export function foreignClaimWait(run: Run, claim: Claim): Wait {
 
 /** What to tell somebody whose journal is not the one that rotates this secret now. */
 export function foreignClaimWords(secret: string, claim: Claim): Words {
+  if (isMigration(claim)) return migrationWords(secret, claim);
   return {
     message: `${secret} is being rotated by run ${claim.run} of journal ${claim.journal}; this journal keeps its hands off.`,
     hint: `Continue where that journal is, or wait until that run has ended. If that journal is lost for good, go on from here: keyturn rotate ${secret} --take-over ${claim.run}`,
+  };
+}
+
+function migrationWords(secret: string, { from, to, run }: Claim): Words {
+  const stores = { from: from ?? '', to };
+  return {
+    message: `The keyring of ${secret} was taken from the store ${stores.from} to the store ${to} by keyturn migrate; nothing moves it in ${stores.from} any more.`,
+    hint: `Where that was cut short, finish it: keyturn migrate ${secret} --from ${stores.from} --to ${to}; then give it "store": "${to}" in the policy. To come back: keyturn migrate ${secret} --from ${to} --to ${stores.from}. If the store ${to} is lost for good: keyturn rotate ${secret} --take-over ${run}`,
   };
 }
 

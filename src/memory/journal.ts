@@ -27,6 +27,8 @@ import type {
   RunQuery,
 } from '../ports/journal.ts';
 import { createDigest } from '../ports/digest.ts';
+import { clockFinding, leasesFinding, newestOf, ok } from '../ports/probe.ts';
+import type { ProbeFinding } from '../ports/secret-store.ts';
 import type { Clock } from '../ports/system.ts';
 import { MemorySightings } from './sightings.ts';
 import { MemoryTrail } from './trail.ts';
@@ -191,6 +193,16 @@ class MemoryJournal implements Journal, Leases {
   async read(name: string): ReturnType<Leases['read']> {
     const stored = this.#leases.get(name);
     return stored === undefined ? null : leaseRecordOf(stored, this.#clock.now());
+  }
+
+  async probe(): Promise<readonly ProbeFinding[]> {
+    const now = this.#clock.now();
+    const leases = [...this.#leases.values()];
+    return [
+      ok('integrity', 'It is in this process.'),
+      clockFinding(newestOf(leases.map(({ stampedAt }) => stampedAt)), now),
+      leasesFinding(leases.map((lease) => leaseRecordOf(lease, now)).filter(({ held }) => held)),
+    ];
   }
 
   close(): Promise<void> {

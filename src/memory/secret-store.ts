@@ -13,6 +13,7 @@ import type {
   StoreRead,
   StoreToken,
 } from '../ports/secret-store.ts';
+import { requireScratch } from '../ports/scratch.ts';
 import { storeConflict, storeDeleted } from '../ports/store-errors.ts';
 import type { Clock } from '../ports/system.ts';
 
@@ -240,6 +241,13 @@ class InMemoryStore implements MemoryStore {
     this.control.calls.purges += 1;
     this.control.admit(name.key, keyringOf(name), this.label);
     this.#place.purge(name.key, this.#visibleSince());
+  }
+
+  async erase(name: StoreName): Promise<void> {
+    requireScratch(name);
+    await Promise.resolve();
+    this.control.admit(name.key, keyringOf(name), this.label);
+    this.#place.remove(name.key);
   }
 
   async probe(request: ProbeRequest): Promise<StoreProbe> {

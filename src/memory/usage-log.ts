@@ -9,6 +9,8 @@ import {
   type StoredHolding,
   type StoredReceiver,
 } from '../decide/arrival.ts';
+import { clockFinding, ok } from '../ports/probe.ts';
+import type { ProbeFinding } from '../ports/secret-store.ts';
 import type { Clock } from '../ports/system.ts';
 import type { ReceiverEvidence, UsageEvidence, UsageLog, UsageReport } from '../ports/usage-log.ts';
 
@@ -88,6 +90,11 @@ class MemoryUsageLog implements UsageLog {
       }
       this.#entries.delete(instance);
     }
+  }
+
+  async probe(): Promise<readonly ProbeFinding[]> {
+    const { newestStampAt, now } = await this.evidence('');
+    return [ok('integrity', 'It is in this process.'), clockFinding(newestStampAt, now)];
   }
 
   close(): Promise<void> {

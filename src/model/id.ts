@@ -1,7 +1,8 @@
 const alphabet = '0123456789abcdefghjkmnpqrstvwxyz';
 
 /** What an id is of: it is the id's first letter, so that a reader of a log knows. */
-export type IdKind = 'version' | 'run' | 'commit' | 'journal' | 'intent' | 'receiver' | 'request' | 'message';
+export type IdKind =
+  'version' | 'run' | 'commit' | 'journal' | 'intent' | 'receiver' | 'request' | 'message' | 'migration';
 
 const letters: Readonly<Record<IdKind, string>> = {
   version: 'v',
@@ -12,6 +13,7 @@ const letters: Readonly<Record<IdKind, string>> = {
   receiver: 'w',
   request: 'q',
   message: 'm',
+  migration: 'g',
 };
 
 /** How many random bytes an id takes; 50 bits of them end up in it. */

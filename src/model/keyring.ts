@@ -23,7 +23,10 @@ export interface AcceptedVersion extends Version {
 
 export type RunKind = 'first' | 'rotation';
 
-/** Who moves this keyring now. Another journal that reads it keeps its hands off. */
+/**
+ * Who moves this keyring now. Another journal that reads it keeps its hands off. Where a store is left for another one, it
+ * is a migration (see `migration.ts`), for good: `run` is its id, `from` and `to` are the names of the stores.
+ */
 export interface Claim {
   readonly run: string;
   readonly journal: string;

@@ -93,8 +93,8 @@ interface Shared {
   readonly extend: Extend;
 }
 
-/** The failure of one secret; anything else, and what would befall the next one too, ends the command. */
-function ownError(error: unknown): KeyturnError {
+/** The failure of one secret of many; anything else, and what would befall the next one too, ends the command. */
+export function ownError(error: unknown): KeyturnError {
   if (isKeyturnError(error) && !error.code.startsWith('journal-') && error.code !== 'lease-lost') return error;
   throw error;
 }
@@ -359,7 +359,7 @@ export async function readPlainCopy(parts: Parts, policy: SecretPolicy, { key, p
 }
 
 /** A line of the audit trail that belongs to no run. */
-async function note(
+export async function note(
   parts: Parts,
   secret: Address,
   event: string,

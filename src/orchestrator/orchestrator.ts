@@ -5,6 +5,7 @@ import { dueOf, type Due } from '../decide/schedule.ts';
 import type { LabelledVersion } from '../model/active-secrets.ts';
 import { isKeyturnError, KeyturnError } from '../model/errors.ts';
 import type { AcceptedVersion, Keyring } from '../model/keyring.ts';
+import type { Stores } from '../model/migration.ts';
 import type { Policy, SecretPolicy } from '../model/policy.ts';
 import type { Run } from '../model/run.ts';
 import type { JournalEvent } from '../ports/journal.ts';
@@ -22,6 +23,7 @@ import {
   type Intakes,
   type RevealOptions,
 } from './exchange.ts';
+import { migrate, type MigrateOptions, type Migrations } from './migrate.ts';
 import { observe, type Looking } from './observe.ts';
 import * as moves from './moves.ts';
 import type { Parts } from './parts.ts';
@@ -61,6 +63,13 @@ export interface TakeInOptions extends MoveOptions {
   readonly skipDuplicateCheck?: boolean | undefined;
   /** Everything is judged, and nothing is written. */
   readonly dryRun?: boolean | undefined;
+}
+
+export interface MigrationOptions extends MoveOptions, Stores {
+  /** Everything is judged, and nothing is written. */
+  readonly dryRun?: boolean | undefined;
+  /** Called with each secret as soon as something came of it. */
+  readonly told?: MigrateOptions['told'];
 }
 
 export interface AbortOptions extends MoveOptions {
@@ -163,6 +172,13 @@ export class Orchestrator {
   async export(secrets: readonly string[], options: ExportOptions): Promise<readonly Keyring[]> {
     const policies = secrets.map((secret) => this.#find(secret));
     return handOut(this.#parts, policies, options);
+  }
+
+  /** Takes the keyrings of these secrets from one store of the policy to another; nothing is deleted. Throws `usage`. */
+  async migrate(secrets: readonly string[], options: MigrationOptions): Promise<Migrations> {
+    const { from, to, dryRun = false, lockTimeoutMs = defaultLockTimeoutMs, signal, told } = options;
+    const policies = secrets.map((secret) => this.#find(secret));
+    return migrate(this.#parts, policies, { from, to, dryRun, waitMs: lockTimeoutMs, signal, told });
   }
 
   /** One version with its value, for a person; journalled. Throws `secret-absent`, `usage`. */

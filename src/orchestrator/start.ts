@@ -3,6 +3,7 @@ import { behindWords, foreignClaimWords, highestReported } from '../decide/probl
 import { KeyturnError } from '../model/errors.ts';
 import { idBytes, idFrom } from '../model/id.ts';
 import { primaryOf, type Claim, type Keyring } from '../model/keyring.ts';
+import { isMigration } from '../model/migration.ts';
 import type { SecretPolicy } from '../model/policy.ts';
 import { holdOf, type Intent, type Run } from '../model/run.ts';
 import type { NewEvent } from '../ports/journal.ts';
@@ -64,12 +65,11 @@ export async function startRun(
     if (!compromised) return { run: live, joined: true };
   }
   if (live !== null) refuseHeld(live);
+  // What was left behind is older than what receivers hold, and nothing is wrong with that.
+  if (claim !== null && isMigration(claim) && claim.run !== takeOver) throw foreignClaimError(policy.secret, claim);
   const behind = behindWords(policy.secret, keyring, known);
   if (behind !== null) throw new KeyturnError('drift', behind.message, { hint: behind.hint });
-  if (claim !== null && claim.run !== takeOver) {
-    const { message, hint } = foreignClaimWords(policy.secret, claim);
-    throw new KeyturnError('foreign-claim', message, { hint, details: { ...claim } });
-  }
+  if (claim !== null && claim.run !== takeOver) throw foreignClaimError(policy.secret, claim);
   const fresh = { ...newRun(parts, policy, keyring, reason), compromised };
   const run =
     claim !== null
@@ -82,6 +82,11 @@ export async function startRun(
   const why = claim === null ? 'the versions in use may be in wrong hands' : `run ${claim.run} has the keyring`;
   const ended = eventOf(parts, live, 'superseded', `Run ${run.id} takes its place: ${why}.`, { by: run.id });
   return { run: await parts.journal.supersede(live, run, [ended, ...events], tenure.lease), joined: false };
+}
+
+export function foreignClaimError(secret: string, claim: Claim): KeyturnError {
+  const { message, hint } = foreignClaimWords(secret, claim);
+  return new KeyturnError('foreign-claim', message, { hint, details: { ...claim } });
 }
 
 function startedEvent(parts: Parts, run: Run): NewEvent {
@@ -128,6 +133,9 @@ function nothingToTakeOver(secret: string, run: string): KeyturnError {
  * told: an intent without a result stands for it, in flight until the deadline that the claim names.
  */
 function takingOver(parts: Parts, fresh: Run, claim: Claim, live: Run | null): Run {
+  // Whoever copies a keyring calls nobody.
+  if (isMigration(claim))
+    return { ...fresh, tookOver: { run: claim.run, journal: claim.journal }, intents: inFlightOf(live) };
   const deadline = claim.deadline === null ? parts.clock.now() : Date.parse(claim.deadline);
   const intents = [...inFlightOf(live), unknownCall(parts, claim.to, deadline)];
   const tookOver = { run: claim.run, journal: claim.journal };

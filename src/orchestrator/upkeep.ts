@@ -17,7 +17,7 @@ const upkeepEveryMs = 60 * 60_000;
 const keepDepartedMs = 30 * 24 * 60 * 60_000;
 
 /** Epoch ms of the scheduler's last visit; null when it was never here. */
-export async function schedulerSeenAt(parts: Parts): Promise<number | null> {
+export async function schedulerSeenAt(parts: Pick<Parts, 'leases'>): Promise<number | null> {
   return (await parts.leases.read(schedulerLease))?.acquiredAt ?? null;
 }
 

@@ -1,6 +1,7 @@
 import type { PersonMove, Run, Step } from '../model/run.ts';
 import type { Sightings } from './sightings.ts';
 import type { AuditReading } from './audit.ts';
+import type { ProbeFinding } from './secret-store.ts';
 
 /** A process as others of its machine can tell whether it still runs. */
 export interface ProcessIdentity {
@@ -141,5 +142,7 @@ export interface Journal {
   openAudit(): Promise<AuditReading>;
   /** From this event on, which it appends, the trail is sealed with the key that the journal was opened with. */
   seal(event: NewEvent): Promise<void>;
+  /** Looks, without changing anything, whether it is whole and can be written. Never throws. */
+  probe(): Promise<readonly ProbeFinding[]>;
   close(): Promise<void>;
 }

@@ -1,7 +1,9 @@
 import { isKeyturnError, KeyturnError, messageOf } from '../model/errors.ts';
+import { formatDuration } from '../model/duration.ts';
+import type { LeaseRecord } from './journal.ts';
 import type { ProbeFinding, ProbeRequest, SecretStore } from './secret-store.ts';
 
-/** What the probes of all secret stores have in common. */
+/** What the probes of all ports have in common. */
 
 export function ok(name: string, message: string): ProbeFinding {
   return { name, state: 'ok', message, hint: null };
@@ -28,6 +30,32 @@ export async function finding(name: string, look: () => Promise<ProbeFinding>): 
   } catch (error) {
     return failed(name, error);
   }
+}
+
+/** How far a stamp may be ahead of the clock before it shows that the clock was set back, ms. */
+const stampSlackMs = 5_000;
+
+/** From the newest stamp that is kept; null where nothing is. Both are epoch ms. */
+export function clockFinding(newestStampAt: number | null, now: number): ProbeFinding {
+  const aheadMs = (newestStampAt ?? now) - now;
+  if (aheadMs <= stampSlackMs) return ok('clock', 'Nothing in it is ahead of the clock.');
+  const by = formatDuration(Math.round(aheadMs / 1_000) * 1_000);
+  return warning(
+    'clock',
+    `What is in it is up to ${by} ahead of the clock, which was set back.`,
+    'Set the clock right.',
+  );
+}
+
+export function newestOf(stamps: readonly number[]): number | null {
+  return stamps.length === 0 ? null : Math.max(...stamps);
+}
+
+export function leasesFinding(held: readonly Pick<LeaseRecord, 'name' | 'holder'>[]): ProbeFinding {
+  const [first] = held;
+  if (first === undefined) return ok('leases', 'Nothing is being moved right now.');
+  const more = held.length === 1 ? '' : `, and ${String(held.length - 1)} more`;
+  return ok('leases', `${first.name} is being moved by ${first.holder} right now${more}.`);
 }
 
 /** Reads what the use is about, as the use itself does: one `read` finding, and one `plain` where there are copies. */

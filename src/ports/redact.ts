@@ -215,6 +215,7 @@ export function remembering(store: SecretStore, log: RedactingLog): SecretStore 
       return store.commit(name, keyring, expected);
     },
     purge: (name) => store.purge(name),
+    erase: (name) => store.erase(name),
     probe: (request) => store.probe(request),
     plain: store.plain,
     close: () => store.close(),

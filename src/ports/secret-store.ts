@@ -48,9 +48,12 @@ export interface ProbeRequest {
   readonly plainKeys: readonly string[];
 }
 
-/** One thing that a probe looked at. */
+/** One thing that a probe looked at, of whatever port. */
 export interface ProbeFinding {
-  /** A kebab-case word for programs: `reach`, `login`, `mount`, `read`, `commit`, `purge`, `plain`, `modes`, `rotation`. */
+  /**
+   * A kebab-case word for programs. Of stores: `reach`, `login`, `mount`, `read`, `commit`, `purge`, `plain`, `modes`,
+   * `rotation`; of journals and usage logs: `integrity`, `write`, `clock`, `leases`, `audit`.
+   */
   readonly name: string;
   /** `unknown`: it cannot be told without writing. */
   readonly state: 'ok' | 'warning' | 'failed' | 'unknown';
@@ -103,6 +106,11 @@ export interface SecretStore {
   commit(name: StoreName, keyring: Keyring, expected: StoreToken): Promise<void>;
   /** Erases what the store keeps of older documents, as far as it can. Doing it twice is doing it once. */
   purge(name: StoreName): Promise<void>;
+  /**
+   * Takes a keyring away with all that the store keeps of it, as far as it can; one that is not there too. Only for a name
+   * of `scratch.ts`: throws `RangeError` for any other.
+   */
+  erase(name: StoreName): Promise<void>;
   /** Looks, without writing anything, whether this use of it can work. Never throws. */
   probe(request: ProbeRequest): Promise<StoreProbe>;
   readonly plain: PlainCopies;

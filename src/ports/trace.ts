@@ -132,6 +132,7 @@ const storeWords: PortWords<SecretStore> = {
     read: { asked: namesOf, got: (reads) => readWords([...reads.values()]) },
     commit: { asked: ({ secret }, { revision }) => ({ secret, revision }) },
     purge: { asked: ({ secret }) => ({ secret }) },
+    erase: { asked: ({ secret }) => ({ secret }) },
     probe: { asked: ({ use, names }) => ({ use, secrets: names.length }) },
   },
   within: { plain: plainWords },

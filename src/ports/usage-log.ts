@@ -1,3 +1,5 @@
+import type { ProbeFinding } from './secret-store.ts';
+
 /** One process of the fleet. A restart is another instance, even where the id stays. */
 export interface ReceiverIdentity {
   /** What people call it. */
@@ -104,6 +106,8 @@ export interface UsageLog {
   forget(receiver: string): Promise<number>;
   /** Folds departed receivers (signed off or forgotten before `before`, epoch ms) into one, keeping counts and latest uses. */
   prune(before: number): Promise<void>;
+  /** Looks, without changing anything, whether it is whole and can be written. Never throws. */
+  probe(): Promise<readonly ProbeFinding[]>;
   close(): Promise<void>;
 }
 

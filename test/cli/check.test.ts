@@ -26,6 +26,7 @@ async function check(policy: string, missing: readonly string[], ...more: readon
         return { policy: parsed, warnings: warnings.map((warning) => formatProblem(warning, 'policy.json')) };
       },
       missingCredentials: () => Promise.resolve(missing),
+      openExamination: () => Promise.reject(new Error('it opens nothing')),
       openOrchestrator: () => Promise.reject(new Error('it opens nothing')),
     },
     {

@@ -20,6 +20,7 @@ async function keyturn(args: readonly string[], given?: Policy, stopped = false)
     {
       loadPolicy: async () => ({ policy: given ?? (await loadPolicy(example, {})).policy, warnings: [] }),
       missingCredentials: () => Promise.reject(new Error('it reads no credential')),
+      openExamination: () => Promise.reject(new Error('it opens nothing')),
       openOrchestrator: () => Promise.reject(new Error('it opens nothing')),
     },
     {

@@ -98,6 +98,7 @@ export function describeJournal(name: string, suite: JournalSuite): void {
       describeSightings(() => ({ journal, other }));
     });
     describeAudit(() => ({ place, journal, other }), suite);
+    describeProbe(() => ({ place, journal, other }));
   });
 }
 
@@ -738,5 +739,29 @@ function describeLeases(opened: Opened): void {
     place.clock.setWall(place.clock.now() + 3_600_000);
     await expectCode(journal.begin(runOf('hook', 'r-1'), [], lease), 'lease-lost');
     expect((await take(other, 'hook', 'worker-2')).token).toBe(lease.token + 1);
+  });
+}
+
+function describeProbe(opened: Opened): void {
+  it('finds nothing wrong where nothing is, tells who moves a secret, and writes nothing to find out', async () => {
+    const { journal, other } = opened();
+    await take(journal, 'hook', 'worker-1');
+    const before = await other.read('hook');
+    for (const each of [journal, other]) {
+      const findings = await each.probe();
+      expect(findings.filter(({ state }) => state !== 'ok')).toEqual([]);
+      expect(findings.map(({ name }) => name)).toEqual(expect.arrayContaining(['integrity', 'clock', 'leases']));
+      expect(findings.find(({ name }) => name === 'leases')?.message).toContain('hook is being moved by worker-1');
+    }
+    expect(await other.read('hook')).toEqual(before);
+    expect(await other.events({})).toEqual([]);
+  });
+
+  it('finds that the clock was set back', async () => {
+    const { place, journal, other } = opened();
+    await take(journal, 'hook');
+    place.clock.setWall(place.clock.now() - 3_600_000);
+    const clock = (await other.probe()).find(({ name }) => name === 'clock');
+    expect(clock).toMatchObject({ state: 'warning', message: expect.stringContaining('1h ahead') as string });
   });
 }

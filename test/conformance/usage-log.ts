@@ -47,6 +47,7 @@ export function describeUsageLog(name: string, suite: UsageLogSuite): void {
     describeClock(() => ({ place, log, reader }));
     describeDeparture(() => ({ place, log, reader }));
     describePruning(() => ({ place, log, reader }));
+    describeProbe(() => ({ place, log, reader }));
   });
 }
 
@@ -501,5 +502,27 @@ function describePruning(opened: Opened): void {
     const { receivers, newestStampAt } = await reader.evidence('hook');
     expect(receivers.map((each) => each.instance)).toEqual(['w-1', '(departed)']);
     expect(newestStampAt).toBe(stamp);
+  });
+}
+
+function describeProbe(opened: Opened): void {
+  it('finds nothing wrong where nothing is, and writes nothing to find out', async () => {
+    const { log, reader } = opened();
+    await log.report(reportOf('one'));
+    const before = await reader.evidence('hook');
+    for (const each of [log, reader]) {
+      const findings = await each.probe();
+      expect(findings.filter(({ state }) => state !== 'ok')).toEqual([]);
+      expect(findings.map(({ name }) => name)).toEqual(expect.arrayContaining(['integrity', 'clock']));
+    }
+    expect(await reader.evidence('hook')).toEqual(before);
+  });
+
+  it('finds that the clock was set back', async () => {
+    const { place, log, reader } = opened();
+    await log.report(reportOf('one'));
+    place.clock.setWall(place.clock.now() - hourMs);
+    const clock = (await reader.probe()).find(({ name }) => name === 'clock');
+    expect(clock).toMatchObject({ state: 'warning', message: expect.stringContaining('1h ahead') as string });
   });
 }

@@ -11,6 +11,7 @@ const kinds: Readonly<Record<IdKind, string>> = {
   receiver: 'w',
   request: 'q',
   message: 'm',
+  migration: 'g',
 };
 
 const anyKind = fc.constantFrom(...(Object.keys(kinds) as IdKind[]));

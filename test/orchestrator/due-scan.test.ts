@@ -37,6 +37,7 @@ function told(store: SecretStore): SecretStore {
     },
     commit: (...args) => store.commit(...args),
     purge: (name) => store.purge(name),
+    erase: (name) => store.erase(name),
     probe: (request) => store.probe(request),
     close: () => store.close(),
   };

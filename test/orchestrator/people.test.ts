@@ -148,6 +148,7 @@ describe('an abort under traffic', () => {
       read: world.store.read.bind(world.store),
       commit: world.store.commit.bind(world.store),
       purge: () => Promise.reject(failing),
+      erase: () => Promise.reject(failing),
       close: () => Promise.resolve(),
     };
     await toMonitor(world);

@@ -173,6 +173,7 @@ export class World {
       },
       forget: (receiver) => log.forget(receiver),
       prune: (before) => log.prune(before),
+      probe: () => log.probe(),
       close: () => log.close(),
     };
   }

@@ -1,6 +1,7 @@
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { freePort } from './support/free-port.ts';
 import { leaks } from './support/leaks.ts';
 import type { Finished, Later } from './support/processes.ts';
 import { answers } from './support/upstream.ts';
@@ -26,6 +27,7 @@ interface Mistake {
 }
 
 const because = ['--reason', 'x'] as const;
+const toSpare = ['--from', 'local', '--to', 'spare'] as const;
 const foreignRun = 'rzzzzzzzzzz';
 const someValue = 'a-value-to-take-over-9c41e7';
 
@@ -49,6 +51,8 @@ const commands: Readonly<Record<string, (secret: string) => readonly string[]>> 
   export: (secret) => ['export', secret],
   reveal: (secret) => ['reveal', secret, '--stage', 'primary', '--out', 'never-made'],
   simulate: (secret) => ['simulate', secret, '--runs', '1'],
+  doctor: (secret) => ['doctor', secret],
+  migrate: (secret) => ['migrate', secret, ...toSpare],
 };
 
 /** Those that are about no secret in particular, or name it elsewhere. */
@@ -371,8 +375,75 @@ const otherPolicies: readonly Mistake[] = [
   }),
 ];
 
-/** They open no journal. */
-const ofPolicyAlone = ['check', 'simulate'];
+const twoStores: readonly Mistake[] = [
+  ...(
+    [
+      [
+        'a store that the policy does not have',
+        ['local', 'spear'],
+        2,
+        /has no store spear\.$/,
+        /local, spare, third, gone/,
+      ],
+      [
+        'one store twice',
+        ['local', 'local'],
+        2,
+        /^keyturn: The stores local and local are one/,
+        /another one with --to/,
+      ],
+      ['two names of one store', ['spare', 'third'], 2, /spare and third are one and the same place/, /another one/],
+      ['a store that it is not in', ['spare', 'gone'], 2, /^keyturn: plain is kept in the store local/, /--from local/],
+      ['another keyring in the target', ['local', 'spare'], 5, /has a keyring of plain already/, /Look at both/],
+      [
+        'a target that does not answer',
+        ['local', 'gone'],
+        1,
+        /cannot be reached|does not answer/,
+        /address|network|policy/,
+      ],
+    ] as const
+  ).map(([mistake, [from, to], exit, says, suggests]) => ({
+    ...{ command: 'migrate', mistake, args: ['migrate', 'plain', '--from', from, '--to', to] },
+    ...{ policy: 'stores.json', exit, says, suggests },
+  })),
+  {
+    command: 'migrate',
+    mistake: 'a live run',
+    args: ['migrate', 'waiting', ...toSpare],
+    policy: 'stores.json',
+    exit: 5,
+    says: /^keyturn: waiting is being rotated by run r\w+, and a run keeps the store it began with\.$/,
+    suggests: /keyturn rotate waiting --wait, or keyturn abort waiting/,
+  },
+  {
+    command: 'migrate',
+    mistake: 'no target',
+    args: ['migrate', 'plain', '--from', 'local'],
+    exit: 2,
+    says: /^keyturn: required option '--to <store>' not specified$/,
+    suggests: /--help/,
+  },
+  {
+    command: 'doctor',
+    mistake: 'a receiver that is to write',
+    args: ['doctor', '--as', 'receiver', '--write'],
+    exit: 2,
+    says: /^keyturn: A receiver writes to no store/,
+    suggests: /keyturn doctor --as receiver/,
+  },
+  {
+    command: 'doctor',
+    mistake: 'a use that there is not',
+    args: ['doctor', '--as', 'reader'],
+    exit: 2,
+    says: /^keyturn: option '--as <use>' argument 'reader' is invalid\. Allowed choices are orchestrator, receiver\.$/,
+    suggests: /--help/,
+  },
+];
+
+/** They open no journal, or go on without it. */
+const ofPolicyAlone = ['check', 'simulate', 'doctor'];
 
 const denied: readonly Mistake[] = [
   ...withAll(
@@ -385,6 +456,17 @@ const denied: readonly Mistake[] = [
       suggests: /chown|permission|read and write|the user/,
     },
   ),
+  {
+    command: 'doctor',
+    mistake: 'everything is somebody else’s',
+    args: ['doctor', 'plain'],
+    asNobody: true,
+    on: 'stdout',
+    exit: 1,
+    says: /^credentials$/,
+    suggests:
+      /✗ open +The journal [^]*✗ \w+ +The usage log [^]*To do, the most important first:[^]*journal: Let the user nobody read and write it/,
+  },
   ...withAll(
     'the policy is somebody else’s',
     [['check', ['check']], ...about('plain').filter(([command]) => /^(?:rotate|run|simulate)$/.test(command))],
@@ -512,6 +594,7 @@ const mistakes = [
   ...noTerminal,
   ...otherPolicies,
   ...audits,
+  ...twoStores,
   ...(isRoot ? denied : []),
 ];
 
@@ -535,6 +618,7 @@ describe(title, { timeout: 240_000 }, () => {
     const renamed = { stores: { safe: elsewhere }, defaults: { store: 'safe' } };
     world.writePolicy({ secrets, more: renamed }, 'renamed.json');
     world.writePolicy({ secrets: { plain: {} } }, 'without.json');
+    await writeStores(secrets);
     for (const [name, file] of [
       ['keyed.json', 'audit.key'],
       ['keyless.json', 'nowhere.key'],
@@ -567,6 +651,22 @@ describe(title, { timeout: 240_000 }, () => {
       writeFileSync(join(folder, 'values.env'), `HOOK=${someValue}\n`);
       if (policy !== null) writeFileSync(join(folder, 'rotation-policy.json'), JSON.stringify(policy));
     }
+  }
+
+  /** A policy with several stores, of which one has a keyring that is none of the first one's. */
+  async function writeStores(secrets: Readonly<Record<string, object>>): Promise<void> {
+    const gone = { kind: 'vault', address: `http://127.0.0.1:${String(await freePort())}`, timeout: '1s' };
+    const auth = { kind: 'token', token: { env: 'HOOK_TOKEN' } };
+    const stores = {
+      local: { kind: 'file', path: '.keyturn/secrets' },
+      spare: { kind: 'file', path: 'spare' },
+      third: { kind: 'file', path: 'spare/' },
+      gone: { ...gone, auth },
+    };
+    world.writePolicy({ secrets, more: { stores, defaults: { store: 'local' } } }, 'stores.json');
+    world.writePolicy({ secrets, more: { stores, defaults: { store: 'spare' } } }, 'spare.json');
+    const other = { policy: 'spare.json', input: 'another-value-in-the-spare-store-8d21' };
+    expect(await world.run(['adopt', 'plain', '--stdin'], other)).toMatchObject({ code: 0 });
   }
 
   async function did(code: number, ...args: readonly string[]): Promise<void> {

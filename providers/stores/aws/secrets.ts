@@ -236,6 +236,16 @@ export class AwsSecrets {
     }
   }
 
+  /** For good, and at once; one that is not there too. */
+  async remove({ key, what }: Wanted): Promise<void> {
+    const asked = this.#asked({ key, what }, 'secretsmanager:DeleteSecret');
+    await this.#client.call(
+      asked,
+      (sdk, options) => sdk.deleteSecret({ SecretId: asked.name, ForceDeleteWithoutRecovery: true }, options),
+      ['ResourceNotFoundException'],
+    );
+  }
+
   #asked({ key, what }: Wanted, action: string): Asked {
     return { what, action, name: this.nameOf(key, what) };
   }

@@ -7,6 +7,9 @@ import { lockOf, withDocumentLock } from './lock.ts';
 import type { DocumentPath } from './name.ts';
 import { FolderChecks, type Permissions } from './permissions.ts';
 
+/** What could not be done with something in the folder. */
+export type Done = 'read' | 'written' | 'purged' | 'removed';
+
 export interface StoreFolderOptions {
   readonly path: string;
   readonly group: string | null;
@@ -75,12 +78,7 @@ export class StoreFolder {
    * The system's errors in our words. Anything else is a mistake in the program and passes as it is. `what` is the
    * beginning of a sentence: `The keyring of production/hook`.
    */
-  explain(
-    error: unknown,
-    what: string,
-    done: 'read' | 'written' | 'purged',
-    details: Readonly<Record<string, unknown>>,
-  ): KeyturnError {
+  explain(error: unknown, what: string, done: Done, details: Readonly<Record<string, unknown>>): KeyturnError {
     if (isKeyturnError(error)) return error;
     const code = systemCode(error);
     if (code === null) throw error;

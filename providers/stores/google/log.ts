@@ -60,7 +60,7 @@ export function splitCounter(text: string): { readonly counter: number; readonly
 /** What it asks of Secret Manager. */
 export type NumberedVersions = Pick<
   GoogleVersions,
-  'label' | 'resourceOf' | 'access' | 'list' | 'isDisabled' | 'create' | 'add' | 'destroy' | 'secret'
+  'label' | 'resourceOf' | 'access' | 'list' | 'isDisabled' | 'create' | 'add' | 'destroy' | 'remove' | 'secret'
 >;
 
 /** Reads and writes the logs of one store, and remembers how far each was read. */
@@ -117,6 +117,12 @@ export class GoogleLog {
     if (known?.accepted?.number === number) return true;
     await this.#versions.destroy(wanted, number);
     return false;
+  }
+
+  /** Takes the secret away, with its whole log. */
+  async remove(wanted: Wanted): Promise<void> {
+    await this.#versions.remove(wanted);
+    this.#known.delete(wanted.key);
   }
 
   /** Destroys every version but the accepted one, of what was read. */

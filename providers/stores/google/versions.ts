@@ -132,6 +132,14 @@ export class GoogleVersions {
     return answer?.[0] ?? null;
   }
 
+  /** With all its versions; one that is not there too. */
+  async remove(wanted: Wanted): Promise<void> {
+    const asked = this.#asked(wanted, 'secretmanager.secrets.delete');
+    await this.#client.call(asked, (sdk, options) => sdk.deleteSecret({ name: asked.resource }, options), [
+      grpcCode.notFound,
+    ]);
+  }
+
   #secretOf(labels: Readonly<Record<string, string>>): Secret {
     const { location, replication, kmsKeyName, destroyAfterMs } = this.#policy;
     const encryption = kmsKeyName === null ? {} : { customerManagedEncryption: { kmsKeyName } };

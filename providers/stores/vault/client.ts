@@ -13,7 +13,7 @@ interface NodeVault {
 }
 
 export interface Call {
-  readonly method: 'GET' | 'POST' | 'PUT';
+  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
   /** Below `/v1`, without a slash before it: `secret/data/production/hook`. */
   readonly path: string;
   readonly body?: Fields;

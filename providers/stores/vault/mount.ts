@@ -101,6 +101,15 @@ export class VaultMount {
     throw await this.#refused({ what, path: place.destroy }, destroyed);
   }
 
+  /** Takes the key away with all its versions. */
+  async remove(key: string, what: string): Promise<void> {
+    const place = placeOf(key, this.#policy, what);
+    await this.#checkVersion(what);
+    const answer = await this.#call({ method: 'DELETE', path: place.metadata }, what);
+    if (answer.statusCode === 204 || answer.statusCode === 200) return;
+    throw await this.#refused({ what, path: place.metadata }, answer);
+  }
+
   /**
    * Looks once whether the engine is KV, version 2: the first version takes the same calls for other keys, and ignores what
    * is to be compared. Throws `policy-invalid`. Who may not know it can still read, if that is allowed.

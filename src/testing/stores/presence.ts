@@ -136,6 +136,27 @@ export const presence: readonly StoreCase[] = [
     },
   },
   {
+    id: 'erase',
+    title: 'takes away what was made to be removed again, as often as it is asked, and nothing else',
+    async run(on) {
+      const scratch = on.name('keyturn-doctor-vscratch000');
+      const name = on.name('kept');
+      const keyring = await on.commitFirst(name);
+      const first = await on.commitFirst(scratch);
+      const second = next(first, adding('v2', 'the second value'));
+      await on.store.commit(scratch, second, (await readPresent(on.store, scratch)).token);
+      await on.propagate();
+      await on.store.erase(scratch);
+      await on.store.erase(scratch);
+      await on.propagate();
+      assert.deepEqual(await readOne(on.store, scratch), { state: 'absent', token: null });
+      await on.commitFirst(scratch);
+      await assert.rejects(on.store.erase(name), RangeError);
+      await on.propagate();
+      assert.deepEqual((await readPresent(on.store, name)).keyring, keyring);
+    },
+  },
+  {
     id: 'probe',
     title: 'finds nothing wrong where nothing is, and writes nothing to find out',
     async run(on) {

@@ -16,7 +16,7 @@ const because = ['--reason', 'x'] as const;
 /** Files of the story that are there to hold values. Keyrings that are encrypted are not. */
 export function holdersOf(isEncrypted: boolean): readonly RegExp[] {
   return [
-    ...(isEncrypted ? [] : [/^\.keyturn\/secrets\/[\w-]+\.json$/]),
+    ...(isEncrypted ? [] : [/^\.keyturn\/(?:secrets|spare)\/[\w-]+\.json$/]),
     // What the policy declares as a mirror, or a person put there.
     /^\.keyturn\/secrets\/\.plain\//,
     /^(?:hook-token|age\.key|given\/.*)$/,
@@ -49,7 +49,12 @@ export function preparePolicies({ scene, identity }: Story): void {
   );
   const policy = policyOf(world.upstream.url, { secrets }) as Policy;
   for (const each of Object.values(policy.secrets)) each.upstream.credentials = { token: { file: 'hook-token' } };
-  if (loudness.isEncrypted) policy.stores = { local: storeWith({ file: 'age.key' }) };
+  const age = loudness.isEncrypted ? { age: { identity: { file: 'age.key' } } } : {};
+  policy.stores = {
+    local: { kind: 'file', path: '.keyturn/secrets', ...age },
+    spare: { kind: 'file', path: '.keyturn/spare', ...age },
+  };
+  policy.defaults = { store: 'local' };
   write('rotation-policy.json', JSON.stringify(policy));
   for (const each of Object.values(policy.secrets)) each.upstream.credentials = { token: hookToken };
   policy.stores = { local: storeWith(identity) };
@@ -59,6 +64,7 @@ export function preparePolicies({ scene, identity }: Story): void {
 
 interface Policy {
   stores?: object;
+  defaults?: object;
   readonly secrets: Readonly<Record<string, { readonly upstream: { credentials: object } }>>;
 }
 
@@ -107,6 +113,7 @@ export async function handOut({ scene }: Story): Promise<void> {
   await scene.plays('badly', ['export', 'hook', '--show-values']);
   await scene.plays('well', ['reveal', 'hook', '--stage', 'primary', '--out', 'given/revealed']);
   await scene.plays('badly', ['reveal', 'hook', '--stage', 'primary']);
+  await scene.plays('well', ['doctor', '--write']);
 }
 
 /** Rotations, with an upstream that repeats in its answers what it was told. */
@@ -195,6 +202,7 @@ export async function breakAll({ scene }: Story): Promise<void> {
   ]) {
     await scene.plays('badly', args, { input: value('dotted') });
   }
+  await scene.plays('badly', ['doctor']);
   await scene.plays('badly', ['reveal', 'broken', '--stage', 'primary', '--out', 'given/never']);
   await scene.plays('badly', ['rotate', 'broken', '--compromised', '--yes']);
   for (const args of [
@@ -210,6 +218,8 @@ export async function lookBack({ scene }: Story): Promise<void> {
   await scene.plays('well', ['audit', 'head']);
   await scene.plays('well', ['audit', 'verify']);
   await scene.plays('badly', ['audit', 'verify', '--head', 'none']);
+  await scene.plays('badly', ['migrate', 'dotted', '--from', 'local', '--to', 'nowhere']);
+  await scene.plays('well', ['migrate', 'dotted', '--from', 'local', '--to', 'spare']);
   await scene.plays('well', ['simulate', 'hook', '--runs', '1', '--seed', '1', '--trace']);
   await scene.plays('badly', ['simulate', 'nobody']);
 }

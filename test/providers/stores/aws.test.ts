@@ -156,6 +156,7 @@ function describeBoth(server: RunningServer): void {
     await store.purge(name);
     await store.plain.write('copy', () => 'x');
     await store.probe({ use: 'orchestrator', names, plainKeys: ['copy'] });
+    await store.erase({ secret: 'keyturn-doctor-v1', key: 'keyturn-doctor-v1' });
     // A secret is tagged as it is made; AWS asks for that right too, and no call shows it.
     expect([...actions(), 'secretsmanager:TagResource'].toSorted()).toEqual(allowedBy('orchestrator'));
     expect((await admin.describeSecret({ SecretId: id('copy') })).Name).toBe(id('copy'));

@@ -69,6 +69,11 @@ class Made implements NumberedVersions {
     this.destroyed.add(number);
   }
 
+  async remove(): Promise<void> {
+    this.texts.clear();
+    this.#isThere = false;
+  }
+
   async secret(): ReturnType<NumberedVersions['secret']> {
     return this.#isThere ? {} : null;
   }

@@ -64,6 +64,7 @@ async function openOn(server: RunningServer): Promise<Opened> {
 
 /** The permission that a method takes, as https://cloud.google.com/secret-manager/docs/access-control names them. */
 const permissions: Readonly<Record<string, string>> = {
+  DeleteSecret: 'secretmanager.secrets.delete',
   CreateSecret: 'secretmanager.secrets.create',
   GetSecret: 'secretmanager.secrets.get',
   AccessSecretVersion: 'secretmanager.versions.access',
@@ -78,7 +79,7 @@ function permissionsOf(calls: readonly GrpcCall[]): readonly string[] {
 }
 
 /** The permissions in a role of deploy/google. */
-function grantedBy(file: 'orchestrator' | 'receiver'): readonly string[] {
+function grantedBy(file: 'orchestrator' | 'receiver' | 'doctor'): readonly string[] {
   const text = readFileSync(join(import.meta.dirname, `../../../deploy/google/${file}-role.yaml`), 'utf8');
   return [...text.matchAll(/^ {2}- (\S+)$/gm)].map(([, permission]) => String(permission)).toSorted();
 }
@@ -152,7 +153,10 @@ function describeBoth(server: RunningServer): void {
     const needed = permissionsOf(network.seen);
     // One of the emulators lets a disabled version be read, so that nobody has to ask why it is closed.
     expect([...new Set([...needed, 'secretmanager.versions.get'])].toSorted()).toEqual(grantedBy('orchestrator'));
-    const before = network.seen.length;
+    let before = network.seen.length;
+    await store.erase({ secret: 'keyturn-doctor-v1', key: 'keyturn-doctor-v1' });
+    expect(permissionsOf(network.seen.slice(before))).toEqual(grantedBy('doctor'));
+    before = network.seen.length;
     await readOne(other, name);
     const reading = [...new Set([...permissionsOf(network.seen.slice(before)), 'secretmanager.versions.get'])];
     expect(reading.toSorted()).toEqual(grantedBy('receiver'));

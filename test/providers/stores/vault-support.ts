@@ -37,11 +37,13 @@ export class BaoAdmin {
     return (text === '' ? { data: {}, auth: {} } : JSON.parse(text)) as BaoBody;
   }
 
-  /** A policy of deploy/vault, as it is. */
-  async writePolicy(name: 'orchestrator' | 'receiver'): Promise<string> {
-    const policy = readFileSync(join(import.meta.dirname, `../../../deploy/vault/${name}.hcl`), 'utf8');
-    await this.call('PUT', `sys/policies/acl/keyturn-${name}`, { policy });
-    return `keyturn-${name}`;
+  /** A policy of deploy/vault, as it is, or for another prefix. */
+  async writePolicy(name: 'orchestrator' | 'receiver', prefix = 'keyturn'): Promise<string> {
+    const shipped = readFileSync(join(import.meta.dirname, `../../../deploy/vault/${name}.hcl`), 'utf8');
+    const policy = shipped.replaceAll('/keyturn/', `/${prefix}/`);
+    const called = `keyturn-${name}${prefix === 'keyturn' ? '' : `-${prefix.replaceAll('/', '-')}`}`;
+    await this.call('PUT', `sys/policies/acl/${called}`, { policy });
+    return called;
   }
 
   async token(policies: readonly string[], more: Readonly<Record<string, unknown>> = {}): Promise<string> {
@@ -143,7 +145,6 @@ export async function openBaoPlace(
   server: RunningServer,
 ): Promise<SecretStorePlace & { readonly network: HttpNetwork }> {
   const admin = new BaoAdmin(server);
-  const orchestrator = await admin.appRole([await admin.writePolicy('orchestrator')]);
   const network = await openHttpNetwork({
     target: server.address,
     throttled: {
@@ -153,6 +154,7 @@ export async function openBaoPlace(
     },
   });
   const prefix = `keyturn/${randomUUID()}`;
+  const orchestrator = await admin.appRole([await admin.writePolicy('orchestrator', prefix)]);
   const more = { prefix, timeoutMs: 1_000 };
   const path = (kind: string, { key }: StoreName): string => `secret/${kind}/${prefix}/${key}`;
   return {
