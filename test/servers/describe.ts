@@ -6,10 +6,15 @@ import type { RunningServer, ServerName } from './types.ts';
  * Tests on a server. Where it is not up they are one visible skip with the command that brings it, and a failure where
  * KEYTURN_TEST_REQUIRE is 1, or names it among others.
  */
-export function describeOn(name: ServerName, title: string, tests: (server: RunningServer) => void): void {
+export function describeOn(
+  name: ServerName,
+  title: string,
+  tests: (server: RunningServer) => void,
+  options: { readonly concurrent?: boolean } = {},
+): void {
   const server = inject('servers')[name];
   if (server !== undefined) {
-    describe(title, () => tests(server));
+    describe(title, options, () => tests(server));
     return;
   }
   describe(title, () => {

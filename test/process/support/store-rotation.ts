@@ -1,80 +1,103 @@
 import { expect } from 'vitest';
-import type { Network } from '../../../src/testing/stores/place.ts';
 import type { Later } from './processes.ts';
 import { deliver } from './sender.ts';
+import type { StoreWorld } from './store-worlds.ts';
 import { until } from './until.ts';
 import { eventLines, type KeyringFile, World } from './world.ts';
-
-/** A store for a rotation with real processes, and how to look into it past keyturn. */
-export interface StoreWorld {
-  /** What the policy says of it. */
-  readonly store: object;
-  readonly orchestratorEnv: Readonly<Record<string, string>>;
-  /** With the rights of a receiver alone. */
-  readonly receiverEnv: Readonly<Record<string, string>>;
-  /** Between every process and the server. */
-  readonly network: Network;
-  /** The keyring document at that key. */
-  keyringText(key: string): Promise<string>;
-  /** One property of the plain copy at that key, as a client that knows nothing of keyturn reads it. */
-  plainText(key: string, property: string): Promise<string>;
-}
 
 export interface StoreRotation {
   readonly deliveries: number;
   readonly refusals: Readonly<Record<string, number>>;
+  readonly outageMs: number;
 }
 
-/**
- * Adopts a value, then rotates it under traffic. In the middle the store is out of reach for as long as some refreshes take,
- * and comes back.
- */
-export async function rotateOn(on: StoreWorld, later: Later): Promise<StoreRotation> {
+interface Begun {
+  readonly world: World;
+  readonly old: string;
+  readonly urls: readonly string[];
+}
+
+const outageMs = 60_000;
+
+/** A value in use, two receivers with the rights of receivers alone, and traffic; a policy for each journal. */
+async function beginOn(on: StoreWorld, later: Later, journals: readonly string[]): Promise<Begun> {
   const world = await World.open(later);
-  world.writePolicy({
-    secrets: {
-      hook: {
-        receivers: { expect: 2 },
-        gates: { grace: '4s', quiet: '2s' },
-        more: { store: 'live', mirror: [{ key: 'apps/hook', property: 'secret', format: 'plain' }] },
-      },
-    },
-    more: { stores: { live: on.store } },
-  });
-  const env = on.orchestratorEnv;
+  const hook = {
+    receivers: { expect: 2 },
+    gates: { grace: '4s', quiet: '2s' },
+    more: { store: 'live', mirror: [{ key: 'apps/hook', property: 'secret', format: 'plain' }] },
+  };
+  const more = { stores: { live: on.store } };
+  world.writePolicy({ secrets: { hook }, more });
+  for (const journal of journals) world.writePolicy({ secrets: { hook }, more, journal }, policyFor(journal));
   const old = 'adopted/+=%&-hook-4d7a1c9e0b52';
-  const adopted = await world.run(['adopt', 'hook', '--stdin'], { input: old, env });
+  const adopted = await world.run(['adopt', 'hook', '--stdin'], { input: old, env: on.orchestratorEnv });
   expect(adopted, adopted.all).toMatchObject({ code: 0 });
   world.hook().signWith(old);
-  const receivers = [
-    await world.startReceiver('node', { env: on.receiverEnv }),
-    await world.startReceiver('express', { env: on.receiverEnv }),
-  ];
-  world.hook().send(60, ...receivers.map(({ url }) => url));
+  const { url: node } = await world.startReceiver('node', { env: on.receiverEnv });
+  const { url: express } = await world.startReceiver('express', { env: on.receiverEnv });
+  world.hook().send(20, node, express);
   await world.moreDeliveries(20);
+  return { world, old, urls: [node, express] };
+}
 
-  const rotating = world.start(['rotate', 'hook', '--wait', '--json'], { env });
+/** Adopts a value, then rotates it under traffic. In the middle the store is out of reach for a minute, and comes back. */
+export async function rotateOn(on: StoreWorld, later: Later): Promise<StoreRotation> {
+  const { world, old, urls } = await beginOn(on, later, []);
+  const rotating = world.start(['rotate', 'hook', '--wait', '--json'], { env: on.orchestratorEnv });
   await until('the old value is being watched', () => rotating.stdout().includes('"step":"monitor"'), {
-    timeoutMs: 30_000,
+    timeoutMs: 60_000,
   });
+  expect(await on.plainText('apps/hook', 'secret'), 'the copy, as a plain client reads it').toBe(
+    world.hook().signingValue,
+  );
+  const from = performance.now();
   on.network.disturb('refuse');
-  await world.moreDeliveries(120);
+  await until('a minute has passed', () => performance.now() - from >= outageMs, { timeoutMs: 2 * outageMs });
+  for (const url of urls) expect(await deliver(url, 'nobody/has+this'), 'who cannot look says so').toBe(503);
+  const lasted = performance.now() - from;
   await on.network.calm();
   const rotated = await rotating.finished;
   expect(rotated, rotated.all).toMatchObject({ code: 0 });
   expect(eventLines(rotated.stdout).at(-1)).toMatchObject({ event: 'ended', outcome: 'completed' });
   await world.moreDeliveries(30);
+  await expectRotated(on, world, { old, urls });
+  return { deliveries: world.hook().traffic.deliveries, refusals: world.refusals(), outageMs: lasted };
+}
 
-  const now = [...world.hook().values].at(-1) ?? '';
+/** Two that know nothing of each other begin it at once: one rotates, the other is told whose it is. */
+export async function raceOn(on: StoreWorld, later: Later): Promise<void> {
+  const journals = ['.keyturn/one.db', '.keyturn/other.db'];
+  const begun = await beginOn(on, later, journals);
+  const { world } = begun;
+  const ended = await Promise.all(
+    journals.map((journal) =>
+      world.run(['rotate', 'hook', '--wait', '--json'], { env: on.orchestratorEnv, policy: policyFor(journal) }),
+    ),
+  );
+  const codes = ended.map(({ code }) => code).toSorted();
+  expect(codes, ended.map(({ all }) => all).join('\n')).toEqual([0, 5]);
+  expect(ended.find(({ code }) => code === 5)?.all).toContain('foreign-claim');
+  await world.moreDeliveries(20);
+  await expectRotated(on, world, begun);
+  expect(world.refusals()).toEqual({});
+}
+
+/** Once, and everybody knows it. */
+async function expectRotated(on: StoreWorld, world: World, { old, urls }: Omit<Begun, 'world'>): Promise<void> {
+  const now = world.hook().signingValue;
   const { versions, claim } = JSON.parse(await on.keyringText('hook')) as KeyringFile;
   expect(versions.map(({ stage }) => stage)).toEqual(['revoked', 'primary']);
   expect([versions[1]?.value, claim]).toEqual([now, undefined]);
   expect(await on.plainText('apps/hook', 'secret')).toBe(now);
-  for (const { url } of receivers) {
+  for (const url of urls) {
     await until('the old value is refused', async () => (await deliver(url, old)) === 401);
-    expect(await deliver(url, now)).toBe(200);
+    expect(await deliver(url, now ?? '')).toBe(200);
   }
   expect(world.leaks()).toEqual([]);
   expect(world.traces()).toEqual([]);
-  return { deliveries: world.hook().traffic.deliveries, refusals: world.refusals() };
+}
+
+function policyFor(journal: string): string {
+  return `policy-${journal.replace(/\W/g, '-')}.json`;
 }

@@ -198,7 +198,7 @@ export class World {
     args: readonly string[],
     options: CliOptions = {},
   ): Running {
-    return this.start(args, { ...options, preload: faultAt, env: { FAULT_AT: place, FAULT: fault } });
+    return this.start(args, { ...options, preload: faultAt, env: { ...options.env, FAULT_AT: place, FAULT: fault } });
   }
 
   async runStruckAt(
