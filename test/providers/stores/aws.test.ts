@@ -154,7 +154,6 @@ function describeBoth(server: RunningServer): void {
     await store.read(names);
     await store.commit(name, next(firstKeyring('hook'), adding('v2', 'x')), (await readPresent(store, name)).token);
     await store.purge(name);
-    await store.erase({ secret: 'keyturn-doctor-v0', key: 'keyturn-doctor-v0' });
     await store.plain.write('copy', () => 'x');
     await store.probe({ use: 'orchestrator', names, plainKeys: ['copy'] });
     await store.erase({ secret: 'keyturn-doctor-v1', key: 'keyturn-doctor-v1' });
