@@ -1,4 +1,5 @@
 import type { Wait } from '../decide/decision.ts';
+import { journalWait } from '../decide/problems.ts';
 import { formatDuration } from '../model/duration.ts';
 import { isKeyturnError, KeyturnError } from '../model/errors.ts';
 import type { Run } from '../model/run.ts';
@@ -62,16 +63,22 @@ export async function follow(
   }
 }
 
-async function next(orchestrator: Orchestrator, before: Advance, signal: AbortSignal): Promise<Advance> {
+async function next(
+  orchestrator: Orchestrator,
+  before: Advance & { readonly kind: 'waiting' },
+  signal: AbortSignal,
+): Promise<Advance> {
   const { secret, id } = before.run;
+  let { wait } = before;
   try {
     const advanced = await orchestrator.advance(secret, { lockTimeoutMs: 0, signal });
     if (advanced?.run.id === id) return advanced;
   } catch (error) {
-    if (!isKeyturnError(error, 'lease-busy', 'lease-lost', 'journal-busy', 'journal-unreachable')) throw error;
+    if (isKeyturnError(error, 'journal-busy', 'journal-unreachable')) wait = journalWait(before.run, error);
+    else if (!isKeyturnError(error, 'lease-busy', 'lease-lost')) throw error;
   }
   const run = await orchestrator.findRun(id).catch(() => null);
-  if (run === null || run.state === 'live') return before;
+  if (run === null || run.state === 'live') return { ...before, wait };
   const last = (await orchestrator.events(id)).at(-1);
   return { kind: 'ended', run, message: last?.message ?? '', problem: null };
 }

@@ -24,6 +24,12 @@ export function storeWait(run: Run, error: KeyturnError): Wait {
   return { kind: 'wait', step: run.step, checks: [storeCheck], problem: { code, message, hint, retryable } };
 }
 
+/** The journal does not take what is to be done, so nothing is. */
+export function journalWait(run: Run, { code, message, hint }: KeyturnError): Wait {
+  const journalCheck = check('journal', false, 'time', { reason: code, message });
+  return { kind: 'wait', step: run.step, checks: [journalCheck], problem: { code, message, hint, retryable: true } };
+}
+
 /** The store contradicts what is known, and moving on could lose a version that somebody signs with. */
 export function driftWait(run: Run, words: Words, retryable = false): Wait {
   return {

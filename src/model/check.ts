@@ -1,6 +1,7 @@
 /** Names of the conditions that a gate may consist of. Closed, and explained one by one in `docs/checks.md`. */
 export type CheckName =
   | 'store'
+  | 'journal'
   | 'claim'
   | 'keyring'
   | 'usage-log'

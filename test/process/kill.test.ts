@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Later } from './support/processes.ts';
 import { deliver } from './support/sender.ts';
-import { until } from './support/until.ts';
+import { until, untilItSays } from './support/until.ts';
 import { eventLines, type Receiver, World } from './support/world.ts';
 
 const held = ['before-it-takes', 'after-it-took', 'while-it-answers-late', 'reassert-held'];
@@ -125,3 +125,15 @@ it(
     expect(world.leaks()).toEqual([]);
   },
 );
+
+it('says that the journal does not take what it is to note, for as long as that is so', async ({ onTestFinished }) => {
+  const world = await World.open(onTestFinished);
+  await world.begin();
+  await world.killIn('monitor');
+  const following = world.startStruckAt('revoke-started:after', 'full', ['rotate', 'hook', '--wait']);
+  await untilItSays(following, /waits for journal: .*journal.*(?:room|full)/i);
+  following.kill('SIGINT');
+  expect(await following.finished).toMatchObject({ code: 130 });
+  expect(await world.run(['rotate', 'hook', '--wait'])).toMatchObject({ code: 0 });
+  expect(world.refusals()).toEqual({});
+});

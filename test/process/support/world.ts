@@ -194,7 +194,7 @@ export class World {
   /** The same, with `kill -9`, a stop or an error at that place; see `fault-at.ts`. */
   startStruckAt(
     place: string,
-    fault: 'kill' | 'stop' | 'throw',
+    fault: 'kill' | 'stop' | 'throw' | 'full',
     args: readonly string[],
     options: CliOptions = {},
   ): Running {
