@@ -16,9 +16,20 @@ interface CallOptions {
 
 type SdkOptions = NonNullable<ConstructorParameters<typeof SecretManagerServiceClient>[0]>;
 
+type AuthClient = NonNullable<SdkOptions['authClient']>;
+
+interface ServiceAccount {
+  readonly email: string;
+  readonly key: string;
+}
+
 /** What is asked of the package that the SDK makes its calls with. */
 interface Gax {
   readonly grpc: { readonly credentials: { readonly createInsecure: () => NonNullable<SdkOptions['sslCreds']> } };
+  readonly googleAuthLibrary: {
+    readonly PassThroughClient: new () => AuthClient;
+    readonly JWT: new (options: ServiceAccount & { readonly scopes: readonly string[] }) => AuthClient;
+  };
 }
 
 /** What a call came to: its answer, or one of the codes that the caller asked to be told of. */
@@ -72,25 +83,34 @@ export class GoogleClient {
 async function sdkOptions({ policy, credential }: GoogleStoreOptions): Promise<SdkOptions> {
   const { project, location, endpoint, credentials } = policy;
   const regional = location === null ? {} : { apiEndpoint: `secretmanager.${location}.rep.googleapis.com` };
-  const key = credentials === null ? {} : { credentials: keyIn(await credential('credentials', credentials)) };
-  const options = { projectId: project, ...regional, ...key };
+  const key = credentials === null ? null : keyIn(await credential('credentials', credentials));
+  const options = { projectId: project, ...regional, ...(key === null ? {} : { authClient: clientOf(key) }) };
   if (endpoint === null) return options;
   const { hostname, port, protocol } = new URL(endpoint);
   const isPlain = protocol === 'http:';
   const there = { apiEndpoint: hostname, port: Number(port) || (isPlain ? 80 : 443) };
   if (!isPlain) return { ...options, ...there };
-  // The SDK's own gRPC, so that the credentials are of the very class that it asks for.
-  const load = createRequire(import.meta.resolve('@google-cloud/secret-manager'));
-  const { grpc } = load('google-gax') as Gax;
-  // Without a key the SDK would ask the machine who it is, although nothing of that is sent.
-  const nobody = { client_email: 'nobody', private_key: 'none' };
-  return { ...options, ...there, credentials: nobody, sslCreds: grpc.credentials.createInsecure() };
+  const { grpc, googleAuthLibrary } = gax();
+  // Without it the SDK would ask the machine who it is, although nothing of that is sent.
+  const nobody = new googleAuthLibrary.PassThroughClient();
+  return { ...options, ...there, authClient: nobody, sslCreds: grpc.credentials.createInsecure() };
+}
+
+/** The SDK's own, so that what is made with it is of the very classes that the SDK asks for. */
+function gax(): Gax {
+  return createRequire(import.meta.resolve('@google-cloud/secret-manager'))('google-gax') as Gax;
+}
+
+/** As the SDK would make it of `credentials`, an option that it warns of. */
+function clientOf(key: ServiceAccount): AuthClient {
+  const { JWT } = gax().googleAuthLibrary;
+  return new JWT({ ...key, scopes: ['https://www.googleapis.com/auth/cloud-platform'] });
 }
 
 /** The key of a service account, as the console gives it. */
-function keyIn(text: string): { readonly client_email: string; readonly private_key: string } {
+function keyIn(text: string): ServiceAccount {
   const { client_email: email, private_key: key } = parseObject(text) ?? {};
-  if (typeof email === 'string' && typeof key === 'string') return { client_email: email, private_key: key };
+  if (typeof email === 'string' && typeof key === 'string') return { email, key };
   throw new KeyturnError(
     'credential-missing',
     'The "credentials" of the Google store are no key of a service account.',

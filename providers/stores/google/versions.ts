@@ -63,7 +63,7 @@ export class GoogleVersions {
     const asked = this.#asked(wanted, 'secretmanager.versions.list');
     const { answer } = await this.#client.call(
       asked,
-      (sdk, options) => sdk.listSecretVersions({ parent: asked.resource, pageSize: 25_000 }, options),
+      (sdk, options) => sdk.listSecretVersions({ parent: asked.resource }, options),
       [grpcCode.notFound],
     );
     const listed = (answer?.[0] ?? []).map(({ name, state }) => ({

@@ -60,11 +60,18 @@ export function parsePolicy(text: string, { source, folder }: PolicyOrigin): Par
   ];
   if (problems.length > 0) throw policyInvalid(source, problems);
 
-  const file = policySchema.parse(read.data);
+  // The schema transforms nothing and fills no default.
+  const file = read.data as PolicyFile;
   const policy = resolvePolicy(file, { source, absolute });
-  const remarks = createFindings();
-  findWarnings(file, policy, remarks);
-  return { policy, warnings: inOrder(remarks.list().map((finding) => inText(finding, read))) };
+  return {
+    policy,
+    // A receiver asks for none, and has no memory to spare for where they stand.
+    get warnings() {
+      const remarks = createFindings();
+      findWarnings(file, policy, remarks);
+      return inOrder(remarks.list().map((finding) => inText(finding, read)));
+    },
+  };
 }
 
 /** Fields of another version may mean anything, so nothing is said about them. */
@@ -115,6 +122,7 @@ export function formatProblem({ path, message, line, column, didYouMean }: Polic
  * the schema reports each place it refuses; a list with one wrong item is left out whole.
  */
 function without(data: unknown, refused: readonly Path[]): Loose<PolicyFile> {
+  if (refused.length === 0) return data as Loose<PolicyFile>;
   if (refused.some((path) => path.length === 0)) return {};
   const copy: unknown = structuredClone(data);
   for (const path of refused) remove(copy, path);

@@ -1,4 +1,4 @@
-import { createScanner, parseTree, printParseErrorCode, type Node, type ParseError } from 'jsonc-parser';
+import { createScanner, parseTree, printParseErrorCode, visit, type Node, type ParseError } from 'jsonc-parser';
 
 /** A place in the policy: keys and list indexes from the top. */
 export type Path = readonly (string | number)[];
@@ -70,6 +70,16 @@ export function readPolicyText(raw: string): PolicyText {
   const deep = firstTooDeep(text);
   if (deep !== null) return refused(`nested deeper than ${String(maxDepth)} levels, which no policy is`, deep);
 
+  const whole = wholeData(text);
+  if (whole !== null) {
+    let tree: Node | undefined;
+    const locate: PolicyText['locate'] = (path, at) => {
+      tree ??= parseTree(text, [], { allowTrailingComma: true });
+      return position(tree === undefined ? 0 : offsetOf(tree, path, at));
+    };
+    return { data: whole.data, problems: [], locate };
+  }
+
   const errors: ParseError[] = [];
   const root = parseTree(text, errors, { allowTrailingComma: true });
   if (root === undefined && text.trim() === '') return refused('the file is empty', 0);
@@ -90,6 +100,52 @@ export function readPolicyText(raw: string): PolicyText {
       ? undefined
       : toData(root, [], (path, message, offset) => problems.push({ path, message, ...position(offset) }));
   return { data, problems, locate: (path, at) => position(root === undefined ? 0 : offsetOf(root, path, at)) };
+}
+
+/** What is open while a text is read. */
+interface Holder {
+  readonly data: unknown[] | Record<string, unknown>;
+  key: string;
+}
+
+/**
+ * The data of a text without any mistake; null for any other. A tree that knows where everything stands takes several times the
+ * memory, and only who has something to say needs it.
+ */
+function wholeData(text: string): { readonly data: unknown } | null {
+  const found: { data: unknown; isWhole: boolean } = { data: undefined, isWhole: true };
+  const open: Holder[] = [];
+  const add = (value: unknown): void => {
+    const holder = open.at(-1);
+    if (holder === undefined) found.data = value;
+    else if (Array.isArray(holder.data)) holder.data.push(value);
+    else holder.data[holder.key] = value;
+  };
+  const begin = (data: Holder['data']): void => {
+    add(data);
+    open.push({ data, key: '' });
+  };
+  visit(
+    text,
+    {
+      onObjectBegin: () => begin({}),
+      onObjectProperty(name) {
+        const holder = open.at(-1);
+        if (holder === undefined) return;
+        found.isWhole &&= !Object.hasOwn(holder.data, name) && name !== '__proto__';
+        holder.key = found.isWhole ? name : '';
+      },
+      onObjectEnd: () => void open.pop(),
+      onArrayBegin: () => begin([]),
+      onArrayEnd: () => void open.pop(),
+      onLiteralValue: add,
+      onError: () => {
+        found.isWhole = false;
+      },
+    },
+    { allowTrailingComma: true },
+  );
+  return found.isWhole && found.data !== undefined ? found : null;
 }
 
 /** The offset where nesting becomes too deep; found without recursion. */

@@ -66,6 +66,7 @@ export class PassingClock implements Clock {
 }
 
 interface Gax {
+  readonly googleAuthLibrary: { readonly PassThroughClient: new () => never };
   readonly grpc: { readonly credentials: { readonly createInsecure: () => never } };
 }
 
@@ -76,12 +77,15 @@ export class GoogleAdmin {
 
   constructor({ address }: Pick<RunningServer, 'address'>, prefix: string) {
     const { hostname, port } = new URL(address);
-    const { grpc } = createRequire(import.meta.resolve('@google-cloud/secret-manager'))('google-gax') as Gax;
+    const { grpc, googleAuthLibrary } = createRequire(import.meta.resolve('@google-cloud/secret-manager'))(
+      'google-gax',
+    ) as Gax;
     const sslCreds = grpc.credentials.createInsecure();
     this.sdk = new SecretManagerServiceClient({
       apiEndpoint: hostname,
       port: Number(port),
       sslCreds,
+      authClient: new googleAuthLibrary.PassThroughClient(),
       projectId: project,
     });
     this.#prefix = prefix;
