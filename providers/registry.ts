@@ -46,9 +46,9 @@ export const registry = {
       const { createVaultStore } = await import('./stores/vault.ts');
       return createVaultStore({ policy, credential, clock, random });
     },
-    aws: async (policy: AwsStorePolicy, { clock }: Surroundings, credential: PartCredential) => {
+    aws: async (policy: AwsStorePolicy, { clock, random }: Surroundings, credential: PartCredential) => {
       const { createAwsStore } = await import('./stores/aws.ts');
-      return createAwsStore({ policy, credential, clock });
+      return createAwsStore({ policy, credential, clock, random });
     },
     google: async (policy: GoogleStorePolicy, { clock }: Surroundings, credential: PartCredential) => {
       const { createGoogleStore } = await import('./stores/google.ts');

@@ -2,7 +2,6 @@ import type { Tag } from '@aws-sdk/client-secrets-manager';
 import { maxDocumentBytes, parseKeyring } from '../../src/model/document.ts';
 import { isKeyturnError, type KeyturnError } from '../../src/model/errors.ts';
 import type { Keyring } from '../../src/model/keyring.ts';
-import type { AwsStorePolicy } from '../../src/model/policy.ts';
 import { requireScratch } from '../../src/ports/scratch.ts';
 import { storeDeleted } from '../../src/ports/store-errors.ts';
 import type {
@@ -16,10 +15,11 @@ import type {
   StoreToken,
 } from '../../src/ports/secret-store.ts';
 import { AwsClient } from './aws/client.ts';
+import { ManySecrets, namesPerCall } from './aws/many.ts';
 import type { AwsStoreOptions } from './aws/options.ts';
 import { AwsPlainCopies } from './aws/plain.ts';
 import { probeAws } from './aws/probe.ts';
-import { AwsSecrets, namesPerCall, type Found, type Wanted } from './aws/secrets.ts';
+import { AwsSecrets, type Found, type Wanted } from './aws/secrets.ts';
 import { commitCompared } from './commit.ts';
 
 export type { AwsStoreOptions } from './aws/options.ts';
@@ -29,7 +29,7 @@ export type { AwsStoreOptions } from './aws/options.ts';
  * `AWSCURRENT` is the token. Throws `package-missing`.
  */
 export async function createAwsStore(options: AwsStoreOptions): Promise<SecretStore> {
-  return new AwsStore(await AwsClient.open(options), options.policy);
+  return new AwsStore(await AwsClient.open(options), options);
 }
 
 type Readable = Exclude<StoreRead, { readonly state: 'failed' }>;
@@ -40,9 +40,11 @@ class AwsStore implements SecretStore {
   readonly plain: PlainCopies;
   readonly #client: AwsClient;
   readonly #secrets: AwsSecrets;
+  readonly #many: ManySecrets;
   readonly #tags: readonly Tag[];
 
-  constructor(client: AwsClient, policy: AwsStorePolicy) {
+  constructor(client: AwsClient, options: AwsStoreOptions) {
+    const { policy } = options;
     this.label = client.label;
     this.capabilities = {
       propagationLagMs: policy.propagationLagMs,
@@ -54,13 +56,14 @@ class AwsStore implements SecretStore {
         'Older versions lose their labels; Secrets Manager has no call that deletes one, so whoever may read and knows its id still can, until AWS collects it.',
     };
     this.#client = client;
-    this.#secrets = new AwsSecrets(client, policy);
+    this.#secrets = new AwsSecrets(client, options);
+    this.#many = new ManySecrets(client, this.#secrets);
     this.#tags = Object.entries({ 'managed-by': 'keyturn', ...policy.tags }).map(([Key, Value]) => ({ Key, Value }));
     this.plain = new AwsPlainCopies(this.#secrets, this.#tags);
   }
 
   async read(names: readonly StoreName[]): Promise<ReadonlyMap<string, StoreRead>> {
-    const found = await this.#secrets.readMany(names.map(wanted));
+    const found = await this.#many.read(names.map(wanted));
     return new Map(names.map((name) => [name.secret, this.#readIn(name, found.get(name.key))]));
   }
 

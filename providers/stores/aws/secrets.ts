@@ -1,11 +1,11 @@
-import { randomUUID } from 'node:crypto';
 import type { GetSecretValueResponse, SecretValueEntry, Tag } from '@aws-sdk/client-secrets-manager';
-import pLimit from 'p-limit';
-import { isKeyturnError, type KeyturnError } from '../../../src/model/errors.ts';
+import { isKeyturnError } from '../../../src/model/errors.ts';
 import type { AwsStorePolicy } from '../../../src/model/policy.ts';
+import type { Random } from '../../../src/ports/system.ts';
 import { pathOf } from '../key.ts';
 import type { AwsClient } from './client.ts';
 import { strange, type Asked } from './errors.ts';
+import type { AwsStoreOptions } from './options.ts';
 
 /** What a name in Secrets Manager holds. `text` is null where it is bytes. */
 export type Found =
@@ -30,80 +30,30 @@ export interface Described {
   readonly ownedBy: string | null;
 }
 
-const current = 'AWSCURRENT';
+/** The label of the version that a read without one gives. */
+export const current = 'AWSCURRENT';
 const previous = 'AWSPREVIOUS';
 
 /** Labels of ours begin so. `AWSPENDING` is not for us: left behind, it makes `RotateSecret` refuse. */
 const labelPrefix = 'keyturn-';
-
-/** As many as one call of `BatchGetSecretValue` takes. */
-export const namesPerCall = 20;
-
-/** Where each has to be asked for by itself. */
-const readsAtOnce = 16;
 
 /** Names, versions and labels as Secrets Manager has them; no keyrings. */
 export class AwsSecrets {
   readonly label: string;
   readonly #client: AwsClient;
   readonly #policy: AwsStorePolicy;
+  readonly #random: Random;
 
-  constructor(client: AwsClient, policy: AwsStorePolicy) {
+  constructor(client: AwsClient, { policy, random }: Pick<AwsStoreOptions, 'policy' | 'random'>) {
     this.label = client.label;
     this.#client = client;
     this.#policy = policy;
+    this.#random = random;
   }
 
   /** Throws `store-denied` for a key that could lead elsewhere. */
   nameOf(key: string, what: string): string {
     return pathOf(key, this.#policy.prefix, what, 'another name of the account');
-  }
-
-  /** By key. Twenty with one call; what its answer lacks, or has of an older moment, is read by itself. */
-  async readMany(wanted: readonly Wanted[]): Promise<ReadonlyMap<string, Found | KeyturnError>> {
-    const groups = Array.from({ length: Math.ceil(wanted.length / namesPerCall) }, (_, index) =>
-      wanted.slice(index * namesPerCall, (index + 1) * namesPerCall),
-    );
-    const found = await pLimit(readsAtOnce).map(groups, (group) => this.#readGroup(group));
-    return new Map(found.flat());
-  }
-
-  async #readGroup(group: readonly Wanted[]): Promise<readonly (readonly [string, Found | KeyturnError])[]> {
-    const entries = await this.#batch(group);
-    if (isKeyturnError(entries)) return group.map(({ key }) => [key, entries]);
-    return pLimit(readsAtOnce).map(group, async (wanted): Promise<readonly [string, Found | KeyturnError]> => {
-      try {
-        const entry = entries.get(this.nameOf(wanted.key, wanted.what));
-        const isNow = entry?.VersionStages?.includes(current) === true;
-        const found = isNow ? valueIn(entry) : null;
-        return [wanted.key, found ?? (await this.read(wanted))];
-      } catch (error) {
-        if (isKeyturnError(error)) return [wanted.key, error];
-        throw error;
-      }
-    });
-  }
-
-  /** By name; one error where nobody answers. Who may not ask for many at once asks for each, and is told of each. */
-  async #batch(group: readonly Wanted[]): Promise<ReadonlyMap<string, SecretValueEntry> | KeyturnError> {
-    const names = group.flatMap(({ key, what }) => {
-      try {
-        return [this.nameOf(key, what)];
-      } catch {
-        return [];
-      }
-    });
-    if (names.length < 2) return new Map();
-    const asked = { what: 'The keyrings', action: 'secretsmanager:BatchGetSecretValue', name: names.join(', ') };
-    try {
-      const { answer } = await this.#client.call(asked, (sdk, options) =>
-        sdk.batchGetSecretValue({ SecretIdList: [...names] }, options),
-      );
-      return new Map((answer?.SecretValues ?? []).map((entry) => [entry.Name ?? '', entry]));
-    } catch (error) {
-      if (!isKeyturnError(error)) throw error;
-      return error.code === 'store-denied' ? new Map() : error;
-    }
   }
 
   async read({ key, what }: Wanted): Promise<Found> {
@@ -158,7 +108,7 @@ export class AwsSecrets {
       const isEmpty = described?.deletedAt === null && holderOf(described, current) === null;
       if (!isEmpty) return false;
     }
-    const version = randomUUID();
+    const version = this.#versionId();
     const label = `${labelPrefix}${version.slice(0, 8)}`;
     if (!(await this.#put({ key, what }, { text, version, label }))) return false;
     const isCurrent =
@@ -176,7 +126,7 @@ export class AwsSecrets {
     const asked = this.#asked({ key, what }, 'secretsmanager:CreateSecret');
     const { kmsKeyId } = this.#policy;
     const more = {
-      ClientRequestToken: randomUUID(),
+      ClientRequestToken: this.#versionId(),
       Tags: [...tags],
       ...(kmsKeyId === null ? {} : { KmsKeyId: kmsKeyId }),
     };
@@ -246,6 +196,11 @@ export class AwsSecrets {
     );
   }
 
+  /** Secrets Manager takes 32 to 64 characters. */
+  #versionId(): string {
+    return Buffer.from(this.#random.bytes(16)).toString('hex');
+  }
+
   #asked({ key, what }: Wanted, action: string): Asked {
     return { what, action, name: this.nameOf(key, what) };
   }
@@ -257,7 +212,11 @@ export function holderOf({ versions }: Described, label: string): string | null 
 }
 
 /** Null for an answer that lacks what every value has. */
-function valueIn({ VersionId, SecretString, SecretBinary }: GetSecretValueResponse | SecretValueEntry): Found | null {
+export function valueIn({
+  VersionId,
+  SecretString,
+  SecretBinary,
+}: GetSecretValueResponse | SecretValueEntry): Found | null {
   const hasValue = SecretString !== undefined || SecretBinary !== undefined;
   return VersionId !== undefined && hasValue
     ? { state: 'present', version: VersionId, text: SecretString ?? null }

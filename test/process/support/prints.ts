@@ -102,7 +102,7 @@ const aws = await createAwsStore({
     ...{ propagationLagMs: 0, timeoutMs: 1_000 },
   },
   credential: () => Promise.resolve(value),
-  clock: realClock,
+  ...{ clock: realClock, random: realRandom },
 });
 const unreadThere = (await aws.read([{ secret: 'hook', key: 'hook' }])).get('hook');
 const google = await createGoogleStore({

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { SecretsManager } from '@aws-sdk/client-secrets-manager';
 import { createAwsStore } from '../../../providers/stores/aws.ts';
 import type { AwsStorePolicy } from '../../../src/model/policy.ts';
-import { realClock } from '../../../src/ports/real.ts';
+import { realClock, realRandom } from '../../../src/ports/real.ts';
 import type { SecretStore, StoreName } from '../../../src/ports/secret-store.ts';
 import { retryAfterMs, type SecretStorePlace } from '../../../src/testing/stores/place.ts';
 import { openHttpNetwork, type HttpCall, type HttpNetwork } from '../../conformance/http-network.ts';
@@ -37,6 +37,7 @@ export function openAws({ endpoint, credentials = anyKeys, more }: AwsStoreOptio
     },
     credential: (name) => Promise.resolve(credentials[name] ?? ''),
     clock: realClock,
+    random: realRandom,
   });
 }
 
