@@ -1,5 +1,7 @@
 import type { SecretsManager, SecretsManagerClientConfig } from '@aws-sdk/client-secrets-manager';
+import { KeyturnError } from '../../../src/model/errors.ts';
 import { isRecord } from '../../../src/model/json.ts';
+import { isLoopbackHost } from '../../../src/model/policy/upstream.ts';
 import type { Clock } from '../../../src/ports/system.ts';
 import { startDeadline } from '../../deadline.ts';
 import { optionalPackage } from '../../packages.ts';
@@ -38,6 +40,7 @@ export class AwsClient {
       () => import('@aws-sdk/client-secrets-manager'),
     );
     const client = new AwsClient(new Sdk(configOf(parts)), parts);
+    client.#keepPrivate();
     client.#listen();
     return client;
   }
@@ -67,6 +70,25 @@ export class AwsClient {
 
   close(): void {
     this.#sdk.destroy();
+  }
+
+  /** Whatever the environment or a profile names as an endpoint: values must not be readable on their way. */
+  #keepPrivate(): void {
+    this.#sdk.middlewareStack.add(
+      (next) => async (args) => {
+        const { request } = args;
+        const { protocol, hostname } = isRecord(request) ? request : {};
+        if (protocol !== 'http:' || isLoopbackHost(String(hostname))) return next(args);
+        throw new KeyturnError(
+          'policy-invalid',
+          `The ${this.label} is not asked: its endpoint is plain http to another machine.`,
+          {
+            hint: 'Name an endpoint with https:// in the policy, or take the one out of AWS_ENDPOINT_URL or the profile.',
+          },
+        );
+      },
+      { step: 'build', name: 'keyturnPrivate' },
+    );
   }
 
   #listen(): void {

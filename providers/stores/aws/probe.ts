@@ -18,10 +18,15 @@ const describedAtMost = 20;
 export async function probeAws(store: SecretStore, on: Probing, request: ProbeRequest): Promise<StoreProbe> {
   const described = new Map<string, Described>();
   const reach = await finding('reach', async () => {
+    const [first] = request.names;
+    if (first === undefined) return unknown('reach', 'No keyring is kept there, so nobody was asked.');
     for (const { secret, key } of request.names.slice(0, describedAtMost)) {
+      // A receiver may read, and not describe.
+      if (request.use === 'receiver') break;
       const found = await on.secrets.describe({ key, what: `The keyring of ${secret}` });
       if (found !== null) described.set(secret, found);
     }
+    if (request.use === 'receiver') await on.secrets.read({ key: first.key, what: `The keyring of ${first.secret}` });
     return ok('reach', `The ${on.client.label} answers, and knows the credentials.`);
   });
   const { clockAheadMs } = on.client;

@@ -1,5 +1,5 @@
 import type { GetSecretValueResponse, SecretValueEntry, Tag } from '@aws-sdk/client-secrets-manager';
-import { isKeyturnError } from '../../../src/model/errors.ts';
+import { isKeyturnError, KeyturnError } from '../../../src/model/errors.ts';
 import type { AwsStorePolicy } from '../../../src/model/policy.ts';
 import type { Random } from '../../../src/ports/system.ts';
 import { pathOf } from '../key.ts';
@@ -112,13 +112,18 @@ export class AwsSecrets {
     const label = `${labelPrefix}${version.slice(0, 8)}`;
     if (!(await this.#put({ key, what }, { text, version, label }))) return false;
     const isCurrent =
-      expected === null
-        ? // The first version of all is current whatever it is labelled.
-          (await this.describe({ key, what }))?.versions.get(version)?.includes(current) === true
-        : await this.#moved({ key, what }, { label: current, from: expected, to: version });
+      (expected === null && (await this.#isFirst({ key, what }, version))) ||
+      // Where nobody has the label, it is taken from nobody; that is refused where somebody has it by now.
+      (await this.#moved({ key, what }, { label: current, from: expected, to: version }));
     // The winner's label has done its work, and the loser's version is nobody's.
     await this.#moved({ key, what }, { label, from: version, to: null }).catch(() => false);
     return isCurrent;
+  }
+
+  /** Whether this version is current because it is the first one of all. */
+  async #isFirst(wanted: Wanted, version: string): Promise<boolean> {
+    const described = await this.describe(wanted);
+    return described !== null && holderOf(described, current) === version;
   }
 
   /** False where there is one of that name. */
@@ -163,10 +168,14 @@ export class AwsSecrets {
   /** False where the label was not on the version that it was to be taken from. */
   async #moved(
     { key, what }: Wanted,
-    { label, from, to }: { readonly label: string; readonly from: string; readonly to: string | null },
+    { label, from, to }: { readonly label: string; readonly from: string | null; readonly to: string | null },
   ): Promise<boolean> {
     const asked = this.#asked({ key, what }, 'secretsmanager:UpdateSecretVersionStage');
-    const move = { VersionStage: label, RemoveFromVersionId: from, ...(to === null ? {} : { MoveToVersionId: to }) };
+    const move = {
+      VersionStage: label,
+      ...(from === null ? {} : { RemoveFromVersionId: from }),
+      ...(to === null ? {} : { MoveToVersionId: to }),
+    };
     const { exception } = await this.#client.call(
       asked,
       (sdk, options) => sdk.updateSecretVersionStage({ SecretId: asked.name, ...move }, options),
@@ -177,13 +186,25 @@ export class AwsSecrets {
 
   /** Takes the labels off every version but the current one, so that nobody finds it by a label and AWS collects it. */
   async unlabelOlder(wanted: Wanted): Promise<void> {
-    const described = await this.describe(wanted);
-    if (described?.deletedAt !== null) return;
-    for (const [version, labels] of described.versions) {
-      for (const label of labels.filter((each) => each === previous || each.startsWith(labelPrefix))) {
-        await this.#moved(wanted, { label, from: version, to: null });
-      }
+    let isRefused = false;
+    for (const [version, label] of await this.#olderLabels(wanted)) {
+      if (!(await this.#moved(wanted, { label, from: version, to: null }))) isRefused = true;
     }
+    // Somebody else may have taken it off first.
+    if (!isRefused || (await this.#olderLabels(wanted)).length === 0) return;
+    const message = `${wanted.what} in the ${this.label} still has older versions under labels: Secrets Manager refused to take them off.`;
+    throw new KeyturnError('store-denied', message, {
+      hint: 'See that it is not scheduled for deletion, and that no other region replicates to it.',
+      details: { key: wanted.key },
+    });
+  }
+
+  async #olderLabels(wanted: Wanted): Promise<readonly (readonly [version: string, label: string])[]> {
+    const described = await this.describe(wanted);
+    const isOlder = (label: string): boolean => label === previous || label.startsWith(labelPrefix);
+    return [...(described?.versions ?? [])].flatMap(([version, labels]) =>
+      labels.filter(isOlder).map((label) => [version, label] as const),
+    );
   }
 
   /** For good, and at once; one that is not there too. */

@@ -14,7 +14,8 @@ export async function probeGoogle(
   const others: ProbeFinding[] = [];
   const reach = await finding('reach', async () => {
     const [first] = request.names;
-    if (first !== undefined) await versions.access({ key: first.key, what: `The keyring of ${first.secret}` }, 1);
+    if (first === undefined) return unknown('reach', 'No keyring is kept there, so nobody was asked.');
+    await versions.access({ key: first.key, what: `The keyring of ${first.secret}` }, 1);
     return ok('reach', `The ${store.label} answers, and knows the credentials.`);
   });
   const none = { version: null, clockAheadMs: null };
@@ -31,7 +32,9 @@ async function settings(versions: GoogleVersions, { names }: ProbeRequest): Prom
       if ((found?.expireTime ?? null) !== null) expiring.push(secret);
       if ((found?.rotation?.nextRotationTime ?? null) !== null) rotating.push(secret);
     }
-    return ok('settings', 'Nothing else ends or moves these secrets.');
+    const most =
+      names.length > describedAtMost ? `the first ${String(describedAtMost)} of these secrets` : 'these secrets';
+    return ok('settings', `Nothing else ends or moves ${most}.`);
   });
   if (look.state === 'failed') return [look];
   const findings: ProbeFinding[] = [];

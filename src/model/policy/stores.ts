@@ -21,7 +21,7 @@ import type {
   VaultStoreFields,
 } from './store-schema.ts';
 import type { Path } from './text.ts';
-import { checkReference } from './upstream.ts';
+import { checkReference, isLoopbackHost } from './upstream.ts';
 
 /** What the fields of the secret stores mean together: what speaks against them, and what the rest of the code reads. */
 
@@ -97,8 +97,7 @@ function checkPlainHttp(url: string | undefined, path: Path, findings: Findings)
     findings.add(path, 'is no url');
     return;
   }
-  const isLoopback = host === 'localhost' || host === '[::1]' || host.startsWith('127.');
-  if (/^https:/i.test(url) || isLoopback) return;
+  if (/^https:/i.test(url) || isLoopbackHost(host)) return;
   findings.add(path, 'must begin with https://: on the way to another machine everybody could read the values');
 }
 

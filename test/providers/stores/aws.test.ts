@@ -169,6 +169,8 @@ function describeBoth(server: RunningServer): void {
     const before = network.seen.length;
     await store.read(names);
     await store.read([name]);
+    const { findings } = await store.probe({ use: 'receiver', names: [name], plainKeys: [] });
+    expect(findings.map(({ state }) => state)).toEqual(['ok', 'ok']);
     const seen = [...new Set(network.seen.slice(before).map(actionOf))].toSorted();
     expect(seen).toEqual(allowedBy('receiver'));
   });
@@ -279,6 +281,19 @@ describe('aws without a server', () => {
     const error = await expectFailed(store, name, 'store-unreachable');
     expect(error.message).toContain('not trusted');
     expect(error.hint).toContain('NODE_EXTRA_CA_CERTS');
+  });
+
+  it('is not asked in plain http on another machine, whoever names it', async () => {
+    vi.stubEnv('AWS_ENDPOINT_URL_SECRETS_MANAGER', 'http://192.0.2.1:4566');
+    const store = await opened({ endpoint: null });
+    const error = await expectFailed(store, name, 'policy-invalid');
+    expect(error.message).toContain('plain http');
+  });
+
+  it('says of a probe without keyrings that nobody was asked', async () => {
+    const store = await opened({ endpoint: 'http://127.0.0.1:9' });
+    const { findings } = await store.probe({ use: 'orchestrator', names: [], plainKeys: [] });
+    expect(findings[0]).toMatchObject({ name: 'reach', state: 'unknown' });
   });
 
   it('keeps within its prefix', async () => {
