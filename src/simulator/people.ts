@@ -205,6 +205,7 @@ export class People {
         return;
       // What is left mends itself, or is mended where it broke.
       case 'store':
+      case 'journal':
       case 'claim':
       case 'usage-log':
       case 'effect-in-flight':
