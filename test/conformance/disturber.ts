@@ -37,4 +37,7 @@ export class Disturber implements Network {
   }
 }
 
+/** How long a call of a place may take: late answers are waited for so long, and a busy machine must not be late by itself. */
+export const placeTimeoutMs = 2_000;
+
 export const nonsense = '<!doctype html><title>Welcome</title><p>The page of something else.</p>\n';

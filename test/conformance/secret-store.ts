@@ -25,7 +25,7 @@ export function describeSecretStore(title: string, suite: SecretStoreSuite): voi
   describe(`secret store: ${title}`, () => {
     for (const one of secretStoreCases) {
       if (lackOf(one, suite) !== null) continue;
-      it(one.title, async ({ task }) => {
+      it(one.title, { timeout: 90_000 }, async ({ task }) => {
         const cell = { adapter: title, case: one.id, why: suite.deviations?.[one.id]?.what ?? null };
         task.meta.conformance = { ...cell, outcome: 'kept' };
         task.meta.conformance = { ...cell, outcome: await runCase(one, suite) };

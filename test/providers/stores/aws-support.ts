@@ -5,6 +5,7 @@ import type { AwsStorePolicy } from '../../../src/model/policy.ts';
 import { realClock, realRandom } from '../../../src/ports/real.ts';
 import type { SecretStore, StoreName } from '../../../src/ports/secret-store.ts';
 import { retryAfterMs, type SecretStorePlace } from '../../../src/testing/stores/place.ts';
+import { placeTimeoutMs } from '../../conformance/disturber.ts';
 import { openHttpNetwork, type HttpCall, type HttpNetwork } from '../../conformance/http-network.ts';
 import type { RunningServer } from '../../servers/types.ts';
 
@@ -67,7 +68,7 @@ export async function openAwsPlace(
   const admin = awsAdmin(server);
   const network = await openHttpNetwork({ target: server.address, throttled: throttledByAws });
   const prefix = `keyturn/${randomUUID()}`;
-  const more = { prefix, timeoutMs: 1_000 };
+  const more = { prefix, timeoutMs: placeTimeoutMs };
   const id = ({ key }: StoreName): string => `${prefix}/${key}`;
   return {
     network,

@@ -9,6 +9,7 @@ import { realClock } from '../../../src/ports/real.ts';
 import type { SecretStore } from '../../../src/ports/secret-store.ts';
 import type { Clock } from '../../../src/ports/system.ts';
 import type { SecretStorePlace } from '../../../src/testing/stores/place.ts';
+import { placeTimeoutMs } from '../../conformance/disturber.ts';
 import { openGrpcNetwork, type GrpcCall, type GrpcNetwork } from '../../conformance/grpc-network.ts';
 import type { RunningServer } from '../../servers/types.ts';
 
@@ -163,7 +164,7 @@ export async function openGooglePlace(
   const clock = new PassingClock();
   return {
     network,
-    adapter: () => openGoogle({ endpoint: network.url, more: { prefix, timeoutMs: 1_000 }, clock }),
+    adapter: () => openGoogle({ endpoint: network.url, more: { prefix, timeoutMs: placeTimeoutMs }, clock }),
     name: (secret) => ({ secret, key: secret }),
     async overwrite({ key }, text) {
       const texts = await admin.texts(key).catch(() => null);

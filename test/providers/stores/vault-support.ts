@@ -8,6 +8,7 @@ import type { SecretStore, StoreName } from '../../../src/ports/secret-store.ts'
 import type { Clock } from '../../../src/ports/system.ts';
 import { retryAfterMs } from '../../../src/testing/stores/place.ts';
 import type { SecretStorePlace } from '../../../src/testing/stores/place.ts';
+import { placeTimeoutMs } from '../../conformance/disturber.ts';
 import { openHttpNetwork, type HttpNetwork } from '../../conformance/http-network.ts';
 import { rootToken } from '../../servers/kinds.ts';
 import type { RunningServer } from '../../servers/types.ts';
@@ -155,7 +156,7 @@ export async function openBaoPlace(
   });
   const prefix = `keyturn/${randomUUID()}`;
   const orchestrator = await admin.appRole([await admin.writePolicy('orchestrator', prefix)]);
-  const more = { prefix, timeoutMs: 1_000 };
+  const more = { prefix, timeoutMs: placeTimeoutMs };
   const path = (kind: string, { key }: StoreName): string => `secret/${kind}/${prefix}/${key}`;
   return {
     network,
