@@ -135,6 +135,7 @@ const made: Readonly<Record<string, readonly unknown[]>> = {
   openReceiver: [receiver, receiver.verifier('hook'), receiver.cache, receiver.usage, receiver.log],
   openOrchestrator: [opened, opened.orchestrator, state.live, state.due],
   credentialWarnings: [],
+  credentialFindings: [],
   webhook: [onFetch, onNode, onExpress, answered, new IncomingMessage(new Socket())],
   createFileStore: [store, broken],
   createVaultStore: [vault, vault.plain, unread],
