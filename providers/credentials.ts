@@ -56,6 +56,21 @@ export async function readCredential(reference: CredentialReference, context: Cr
   return { value: judge(text.replace(/\r?\n$/, ''), whose, `the file ${path}`), warning };
 }
 
+const shortestAuditKey = 32;
+
+/** The audit key, which has to be long enough that nobody finds it by trying. Throws `credential-missing`. */
+export async function readAuditKey(
+  reference: CredentialReference,
+  folder: string,
+  name = 'auditKey',
+): Promise<Credential> {
+  const read = await readCredential(reference, { folder, env: process.env, name, of: 'the journal' });
+  if (read.value.length >= shortestAuditKey) return read;
+  throw new KeyturnError('credential-missing', `The credential ${name} of the journal is shorter than 32 characters.`, {
+    hint: 'Make one that nobody can guess: openssl rand -hex 32',
+  });
+}
+
 async function readCredentialFile(path: string, whose: string): Promise<{ text: string; warning: string | null }> {
   const refused = (why: string, hint: string, cause?: unknown): KeyturnError =>
     missing(`${whose} cannot be read: the file ${path} ${why}.`, hint, cause);

@@ -3,10 +3,11 @@ import type { Policy } from '../src/model/policy.ts';
 import type { Examination } from '../src/ports/examination.ts';
 import type { Log } from '../src/ports/log.ts';
 import { tracedJournal, tracedUsageLog } from '../src/ports/trace.ts';
+import { credentialFindings } from './credential-findings.ts';
 import { diskFindings } from './local-place.ts';
-import { credentialFindings, journalCredentials, storesOf, surroundings, watchedBy } from './open.ts';
 import { reachHost } from './reach.ts';
 import { places, registry } from './registry.ts';
+import { journalCredentials, storesOf, surroundings, watchedBy } from './watched.ts';
 
 const looking = { ...surroundings, keepsModes: true };
 

@@ -4,90 +4,32 @@ import { createSecretCache } from '../src/cache/cache.ts';
 import type { SecretCache } from '../src/cache/types.ts';
 import { parseDuration } from '../src/model/duration.ts';
 import { isKeyturnError, KeyturnError, messageOf } from '../src/model/errors.ts';
-import type { AgePolicy, CredentialReference, Policy, SecretPolicy, StorePolicy } from '../src/model/policy.ts';
+import type { Policy, SecretPolicy } from '../src/model/policy.ts';
 import type { Orchestrator } from '../src/orchestrator/orchestrator.ts';
 import { fromLevel, linesLog, silentLog, type Log } from '../src/ports/log.ts';
 import { withOrigin, type Origin } from '../src/ports/origin.ts';
-import { realClock, realRandom } from '../src/ports/real.ts';
-import { redacting, remembering, type RedactingLog } from '../src/ports/redact.ts';
-import { failed } from '../src/ports/probe.ts';
-import type { KeyringReader, ProbeFinding, SecretStore, StoreRead, StoreUse } from '../src/ports/secret-store.ts';
-import {
-  tracedCanary,
-  tracedJournal,
-  tracedLeases,
-  tracedStore,
-  tracedUpstream,
-  tracedUsageLog,
-  type Tracing,
-} from '../src/ports/trace.ts';
+import { realClock } from '../src/ports/real.ts';
+import type { KeyringReader, SecretStore, StoreRead } from '../src/ports/secret-store.ts';
+import { tracedCanary, tracedJournal, tracedLeases, tracedUpstream, tracedUsageLog } from '../src/ports/trace.ts';
 import { createUsageReporter } from '../src/usage/reporter.ts';
 import type { UsageReporter } from '../src/usage/types.ts';
 import { createVerifier, type Verifier } from '../src/webhook/verifier.ts';
 import type { Receiver } from '../src/webhook/receiver.ts';
-import { readCredential, type Credential, type PartCredential } from './credentials.ts';
+import { readCredential } from './credentials.ts';
 import { localProcesses } from './processes.ts';
-import { openStore, registry, type Surroundings } from './registry.ts';
+import { registry } from './registry.ts';
 import { userAgent } from './version.ts';
+import { journalCredentials, storesOf, surroundings, watchedBy, type Watched } from './watched.ts';
 
 /** The composition root: policy → opened adapters. Nothing else in keyturn knows which adapter is behind a port. */
-
-export const surroundings: Surroundings = { clock: realClock, random: realRandom };
-
-/** The log as all that is opened here uses it: it shows no value, and learns those that come by. */
-export interface Watched extends Tracing {
-  readonly log: RedactingLog;
-}
-
-export function watchedBy(log: Log): Watched {
-  return { log: redacting(log), clock: realClock };
-}
-
-/** Opens each store of a policy once, at its first use. */
-export function storesOf(
-  policy: Policy,
-  watched: Watched,
-): {
-  readonly open: (name: string) => Promise<SecretStore>;
-  readonly close: () => Promise<void>;
-} {
-  const opened = new Map<string, Promise<SecretStore>>();
-  const open = (name: string): Promise<SecretStore> => {
-    const before = opened.get(name);
-    if (before !== undefined) return before;
-    const settings = policy.stores[name];
-    if (settings === undefined) {
-      throw new KeyturnError('policy-invalid', `The policy ${policy.source} has no store ${name}.`, {
-        hint: 'A run keeps the store that it began with. Give the policy that store again until the run has ended, or use the policy that the run was started with.',
-      });
-    }
-    const store = openStore(settings, surroundings, storeCredentials(policy, name, watched));
-    const guarded = store.then((bare) => tracedStore(remembering(bare, watched.log), watched));
-    opened.set(name, guarded);
-    return guarded;
-  };
-  const close = async (): Promise<void> => {
-    // One that could not be opened was told to whoever asked for it.
-    for (const store of opened.values()) await (await store.catch(() => null))?.close();
-  };
-  return { open, close };
-}
-
-/** What a store needs to be opened; receivers read it too. */
-function storeCredentials(policy: Policy, store: string, { log }: Watched): PartCredential {
-  return async (name, reference, options) => {
-    const context = { folder: dirname(policy.source), env: process.env, name, of: `the store ${store}`, ...options };
-    const { value } = await readCredential(reference, context);
-    log.remember(value);
-    return value;
-  };
-}
 
 async function parsedPolicy(policy: string | Policy | undefined): Promise<Policy> {
   if (typeof policy === 'object') return policy;
   const { loadPolicy } = await import('./policy-file.ts');
   return (await loadPolicy(policy, process.env)).policy;
 }
+
+export { credentialWarnings } from './credential-findings.ts';
 
 export interface OpenReceiverOptions {
   /** The policy's file, or a policy that `loadPolicy` gave; default as for the CLI. */
@@ -277,25 +219,6 @@ function originOf(command: string | null): Origin {
   return { host: hostname(), pid: process.pid, version: userAgent(), command };
 }
 
-/** The audit key, which has to be long enough that nobody finds it by trying. */
-export function journalCredentials(policy: Policy, { log }: Watched): PartCredential {
-  return async (name, reference) => {
-    const { value } = await readAuditKey(reference, dirname(policy.source), name);
-    log.remember(value);
-    return value;
-  };
-}
-
-const shortestAuditKey = 32;
-
-async function readAuditKey(reference: CredentialReference, folder: string, name = 'auditKey'): Promise<Credential> {
-  const read = await readCredential(reference, { folder, env: process.env, name, of: 'the journal' });
-  if (read.value.length >= shortestAuditKey) return read;
-  throw new KeyturnError('credential-missing', `The credential ${name} of the journal is shorter than 32 characters.`, {
-    hint: 'Make one that nobody can guess: openssl rand -hex 32',
-  });
-}
-
 function userName(): string {
   try {
     return userInfo().username;
@@ -320,92 +243,4 @@ function credentialsOf(
     log.remember(value);
     return value;
   };
-}
-
-/** One sentence for each credential of the policy that cannot be read here, or is kept carelessly. */
-export async function credentialWarnings(policy: Policy): Promise<readonly string[]> {
-  const findings = await credentialFindings(policy, policy.secrets);
-  return findings.map(({ message, hint }) => (hint === null ? message : `${message} ${hint}`));
-}
-
-/**
- * Each credential that cannot be read here, or is kept carelessly. For a receiver those of the stores alone: it reads no
- * others.
- */
-export async function credentialFindings(
-  policy: Policy,
-  secrets: readonly SecretPolicy[],
-  use: StoreUse = 'orchestrator',
-): Promise<readonly ProbeFinding[]> {
-  const folder = dirname(policy.source);
-  const ofStores = Object.entries(policy.stores).flatMap(([name, store]) =>
-    storeWarnings(store, `the store ${name}`, folder),
-  );
-  const all = use === 'receiver' ? ofStores : [...ofStores, ...orchestratorWarnings(policy, secrets, folder)];
-  const findings = all.map(async (warning): Promise<readonly ProbeFinding[]> => {
-    try {
-      const message = await warning;
-      return message === null ? [] : [{ name: 'credential', state: 'warning', message, hint: null }];
-    } catch (error) {
-      if (!isKeyturnError(error)) throw error;
-      return [failed('credential', error)];
-    }
-  });
-  return (await Promise.all(findings)).flat();
-}
-
-/** What is said of each credential that the orchestrator alone reads; each throws where it does not work. */
-function orchestratorWarnings(
-  { journal: { auditKey } }: Policy,
-  secrets: readonly SecretPolicy[],
-  folder: string,
-): readonly Promise<string | null>[] {
-  const ofUpstreams = secrets.flatMap(({ secret, upstream }) =>
-    Object.entries(upstream.credentials).map(
-      async ([name, reference]) =>
-        (await readCredential(reference, { folder, env: process.env, name, of: secret })).warning,
-    ),
-  );
-  return auditKey === null
-    ? ofUpstreams
-    : [...ofUpstreams, readAuditKey(auditKey, folder).then(({ warning }) => warning)];
-}
-
-/** What is said of each credential of a store that works; each throws where it does not. */
-function storeWarnings(store: StorePolicy, of: string, folder: string): readonly Promise<string | null>[] {
-  if (store.kind === 'file') return store.age === null ? [] : [identityWarning(store.age, of, folder)];
-  return storeReferences(store).map(
-    async ([name, reference]) => (await readCredential(reference, { folder, env: process.env, name, of })).warning,
-  );
-}
-
-/** By their place in the policy. */
-function storeReferences(store: StorePolicy): readonly (readonly [string, CredentialReference])[] {
-  if (store.kind === 'file') return [];
-  if (store.kind === 'aws') {
-    const named = Object.entries(store.credentials ?? {}) as [string, CredentialReference | null][];
-    return named.flatMap(([name, reference]) => (reference === null ? [] : [[`credentials.${name}`, reference]]));
-  }
-  if (store.kind === 'google') return store.credentials === null ? [] : [['credentials', store.credentials]];
-  const { auth } = store;
-  if (auth.kind === 'token') return [['auth.token', auth.token]];
-  if (auth.kind === 'kubernetes') return [['auth.tokenFile', { file: auth.tokenFile }]];
-  return [
-    ['auth.roleId', auth.roleId],
-    ['auth.secretId', auth.secretId],
-  ];
-}
-
-/** What is said of an identity that works; throws where nothing could be encrypted with it, or read again. */
-async function identityWarning(
-  { identity, recipients }: AgePolicy,
-  of: string,
-  folder: string,
-): Promise<string | null> {
-  const context = { folder, env: process.env, name: 'age.identity', of, isKeyFile: true };
-  const { value, warning } = await readCredential(identity, context);
-  const { AgeCipher } = await import('./stores/file/age.ts');
-  const cipher = new AgeCipher({ identity: () => Promise.resolve(value), recipients }, of);
-  await (await cipher.keys()).encrypt('');
-  return warning;
 }

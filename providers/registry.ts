@@ -42,9 +42,9 @@ export const registry = {
       const identity = (): Promise<string> => credential('age.identity', age.identity, { isKeyFile: true });
       return createFileStore({ path, group, clock, age: { identity, recipients: age.recipients } });
     },
-    vault: async (policy: VaultStorePolicy, { clock, random }: Surroundings, credential: PartCredential) => {
+    vault: async (policy: VaultStorePolicy, { clock }: Surroundings, credential: PartCredential) => {
       const { createVaultStore } = await import('./stores/vault.ts');
-      return createVaultStore({ policy, credential, clock, random });
+      return createVaultStore({ policy, credential, clock });
     },
     aws: async (policy: AwsStorePolicy, { clock, random }: Surroundings, credential: PartCredential) => {
       const { createAwsStore } = await import('./stores/aws.ts');
@@ -106,7 +106,7 @@ export const places = {
   },
   usage: {
     sqlite: async ({ path, group }: UsagePolicy): Promise<PlaceLook> => {
-      const { usageKind } = await import('./usage/sqlite.ts');
+      const { usageKind } = await import('./usage/sqlite/schema.ts');
       const mode = group === null ? 0o600 : 0o660;
       return (await import('./local-place.ts')).lookAtDatabase(usageKind, { path, mode });
     },

@@ -19,8 +19,10 @@ import { ManySecrets, namesPerCall } from './aws/many.ts';
 import type { AwsStoreOptions } from './aws/options.ts';
 import { AwsPlainCopies } from './aws/plain.ts';
 import { probeAws } from './aws/probe.ts';
-import { AwsSecrets, type Found, type Wanted } from './aws/secrets.ts';
+import { AwsSecrets, type Found } from './aws/secrets.ts';
 import { commitCompared } from './commit.ts';
+import { wantedKeyring } from './key.ts';
+import { readEach, type Readable } from './reads.ts';
 
 export type { AwsStoreOptions } from './aws/options.ts';
 
@@ -31,8 +33,6 @@ export type { AwsStoreOptions } from './aws/options.ts';
 export async function createAwsStore(options: AwsStoreOptions): Promise<SecretStore> {
   return new AwsStore(await AwsClient.open(options), options);
 }
-
-type Readable = Exclude<StoreRead, { readonly state: 'failed' }>;
 
 class AwsStore implements SecretStore {
   readonly label: string;
@@ -63,19 +63,12 @@ class AwsStore implements SecretStore {
   }
 
   async read(names: readonly StoreName[]): Promise<ReadonlyMap<string, StoreRead>> {
-    const found = await this.#many.read(names.map(wanted));
-    return new Map(names.map((name) => [name.secret, this.#readIn(name, found.get(name.key))]));
-  }
-
-  #readIn(name: StoreName, found: Found | KeyturnError | undefined): StoreRead {
-    if (found === undefined) return { state: 'absent', token: null };
-    if (isKeyturnError(found)) return { state: 'failed', error: found };
-    try {
-      return this.#present(name, found);
-    } catch (error) {
-      if (isKeyturnError(error)) return { state: 'failed', error };
-      throw error;
-    }
+    const found = await this.#many.read(names.map(wantedKeyring));
+    return readEach(names, async (name) => {
+      const each = found.get(name.key) ?? { state: 'absent' };
+      if (isKeyturnError(each)) throw each;
+      return this.#present(name, each);
+    });
   }
 
   /** Throws `store-deleted`, and for what is no keyring. */
@@ -91,18 +84,18 @@ class AwsStore implements SecretStore {
     const tags = [...this.#tags, { Key: 'keyturn:secret', Value: name.secret }];
     return commitCompared(name, keyring, expected, {
       place: this.#place(name),
-      read: async () => this.#present(name, await this.#secrets.read(wanted(name))),
-      write: (text) => this.#secrets.write(wanted(name), text, expected, tags),
+      read: async () => this.#present(name, await this.#secrets.read(wantedKeyring(name))),
+      write: (text) => this.#secrets.write(wantedKeyring(name), text, expected, tags),
     });
   }
 
   async purge(name: StoreName): Promise<void> {
-    await this.#secrets.unlabelOlder(wanted(name));
+    await this.#secrets.unlabelOlder(wantedKeyring(name));
   }
 
   async erase(name: StoreName): Promise<void> {
     requireScratch(name);
-    await this.#secrets.remove(wanted(name));
+    await this.#secrets.remove(wantedKeyring(name));
   }
 
   probe(request: ProbeRequest): Promise<StoreProbe> {
@@ -118,13 +111,9 @@ class AwsStore implements SecretStore {
   }
 
   #deleted(name: StoreName, deletedAt: Date | null): KeyturnError {
-    const id = this.#secrets.nameOf(name.key, wanted(name).what);
+    const id = this.#secrets.nameOf(name.key, wantedKeyring(name).what);
     const until = deletedAt === null ? '' : ` It was scheduled for deletion, for ${deletedAt.toISOString()}.`;
     const hint = `Bring it back (aws secretsmanager restore-secret --secret-id ${id}), or delete it for good (delete-secret --force-delete-without-recovery).${until}`;
     return storeDeleted(name.secret, this.#place(name), { key: name.key }, hint);
   }
-}
-
-function wanted({ secret, key }: StoreName): Wanted {
-  return { key, what: `The keyring of ${secret}` };
 }

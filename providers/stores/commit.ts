@@ -1,15 +1,16 @@
 import { formatKeyring } from '../../src/model/document.ts';
 import { isKeyturnError } from '../../src/model/errors.ts';
 import { commitIdOf, type Keyring } from '../../src/model/keyring.ts';
-import type { StoreName, StoreRead, StoreToken } from '../../src/ports/secret-store.ts';
+import type { StoreName, StoreToken } from '../../src/ports/secret-store.ts';
 import { storeConflict } from '../../src/ports/store-errors.ts';
+import type { Readable } from './reads.ts';
 
 /** What a store offers whose server compares before it writes. */
 export interface ComparedWrites {
   /** For people, within a sentence: `the Vault store at … at "hook"`. */
   readonly place: string;
   /** What is there now; throws where that cannot be told, and for what was deleted. */
-  readonly read: () => Promise<Exclude<StoreRead, { readonly state: 'failed' }>>;
+  readonly read: () => Promise<Readable>;
   /** False where something else is there than what is to be replaced. */
   readonly write: (text: string) => Promise<boolean>;
 }

@@ -49,10 +49,14 @@ async function isWritten<Token>(copy: ComparedCopy<Token>, next: string, token: 
   }
 }
 
-/** The text, if it is no keyring: one that a mirror points at by mistake is neither shown nor written over. */
-export function copyText(text: string, key: string, label: string): string {
-  if (!isKeyringText(text)) return text;
-  throw new KeyturnError('store-denied', `${plainCopy(key)} is refused by the ${label}: a keyring is there.`, {
+/**
+ * The text, if it is one (null: bytes are there) and no keyring: what a mirror points at by mistake is neither shown nor
+ * written over.
+ */
+export function copyText(text: string | null, key: string, label: string): string {
+  if (text !== null && !isKeyringText(text)) return text;
+  const what = text === null ? 'bytes are there, and no text' : 'a keyring is there';
+  throw new KeyturnError('store-denied', `${plainCopy(key)} is refused by the ${label}: ${what}.`, {
     hint: 'Give the mirror a key of its own.',
     details: { key },
   });

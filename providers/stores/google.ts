@@ -1,6 +1,5 @@
-import pLimit from 'p-limit';
 import { maxDocumentBytes, parseKeyring } from '../../src/model/document.ts';
-import { isKeyturnError, KeyturnError } from '../../src/model/errors.ts';
+import { KeyturnError } from '../../src/model/errors.ts';
 import type { Keyring } from '../../src/model/keyring.ts';
 import type { GoogleStorePolicy } from '../../src/model/policy.ts';
 import type {
@@ -14,16 +13,17 @@ import type {
   StoreToken,
 } from '../../src/ports/secret-store.ts';
 import { requireScratch } from '../../src/ports/scratch.ts';
-import type { Clock } from '../../src/ports/system.ts';
 import { commitCompared } from './commit.ts';
 import { GoogleClient } from './google/client.ts';
 import { GoogleLog, type Accepted } from './google/log.ts';
-import type { GoogleStoreOptions } from './google/options.ts';
 import { GooglePlainCopies } from './google/plain.ts';
 import { probeGoogle } from './google/probe.ts';
-import { GoogleVersions, type Wanted } from './google/versions.ts';
+import { GoogleVersions } from './google/versions.ts';
+import { wantedKeyring } from './key.ts';
+import type { StoreOptions } from './options.ts';
+import { readEach, type Readable } from './reads.ts';
 
-export type { GoogleStoreOptions } from './google/options.ts';
+export type GoogleStoreOptions = StoreOptions<GoogleStorePolicy>;
 
 /**
  * A secret store in Google Secret Manager: one secret per keyring, the numbers of whose versions are a log of documents. The
@@ -32,11 +32,6 @@ export type { GoogleStoreOptions } from './google/options.ts';
 export async function createGoogleStore(options: GoogleStoreOptions): Promise<SecretStore> {
   return new GoogleStore(await GoogleClient.open(options), options);
 }
-
-type Readable = Exclude<StoreRead, { readonly state: 'failed' }>;
-
-/** The service has no call that reads several secrets. */
-const readsAtOnce = 16;
 
 /** What the line before a document takes at most, and some more. */
 const counterBytes = 64;
@@ -52,7 +47,7 @@ class GoogleStore implements SecretStore {
   readonly #log: GoogleLog;
   readonly #labels: Readonly<Record<string, string>>;
 
-  constructor(client: GoogleClient, { policy, clock }: { readonly policy: GoogleStorePolicy; readonly clock: Clock }) {
+  constructor(client: GoogleClient, { policy, clock }: GoogleStoreOptions) {
     this.label = client.label;
     this.capabilities = {
       propagationLagMs: policy.propagationLagMs,
@@ -72,21 +67,10 @@ class GoogleStore implements SecretStore {
     this.plain = new GooglePlainCopies(this.#versions, this.#labels);
   }
 
-  async read(names: readonly StoreName[]): Promise<ReadonlyMap<string, StoreRead>> {
-    const reads = await pLimit(readsAtOnce).map(
-      names,
-      async (name) => [name.secret, await this.#readOne(name)] as const,
+  read(names: readonly StoreName[]): Promise<ReadonlyMap<string, StoreRead>> {
+    return readEach(names, async (name) =>
+      this.#readable(name, await this.#log.read(wantedKeyring(name), name.secret)),
     );
-    return new Map(reads);
-  }
-
-  async #readOne(name: StoreName): Promise<StoreRead> {
-    try {
-      return this.#readable(name, await this.#log.read(wanted(name), name.secret));
-    } catch (error) {
-      if (isKeyturnError(error)) return { state: 'failed', error };
-      throw error;
-    }
   }
 
   #readable(name: StoreName, read: Awaited<ReturnType<GoogleLog['read']>>): Readable {
@@ -97,7 +81,7 @@ class GoogleStore implements SecretStore {
   }
 
   commit(name: StoreName, keyring: Keyring, expected: StoreToken): Promise<void> {
-    const asked = wanted(name);
+    const asked = wantedKeyring(name);
     let base: Accepted | null = null;
     return commitCompared(name, keyring, expected, {
       place: this.#place(name),
@@ -115,12 +99,12 @@ class GoogleStore implements SecretStore {
   }
 
   async purge(name: StoreName): Promise<void> {
-    await this.#log.destroyOthers(wanted(name));
+    await this.#log.destroyOthers(wantedKeyring(name));
   }
 
   async erase(name: StoreName): Promise<void> {
     requireScratch(name);
-    await this.#log.remove(wanted(name));
+    await this.#log.remove(wantedKeyring(name));
   }
 
   probe(request: ProbeRequest): Promise<StoreProbe> {
@@ -145,8 +129,4 @@ class GoogleStore implements SecretStore {
       { hint: 'Use shorter values, or finish the rotations that keep old ones.' },
     );
   }
-}
-
-function wanted({ secret, key }: StoreName): Wanted {
-  return { key, what: `The keyring of ${secret}` };
 }

@@ -1,5 +1,17 @@
 import { addressPart } from '../../src/model/address.ts';
 import { KeyturnError } from '../../src/model/errors.ts';
+import type { StoreName } from '../../src/ports/secret-store.ts';
+
+/** What is asked for: where it is, and what it is for people. */
+export interface Wanted {
+  readonly key: string;
+  /** The beginning of a sentence. */
+  readonly what: string;
+}
+
+export function wantedKeyring({ secret, key }: StoreName): Wanted {
+  return { key, what: `The keyring of ${secret}` };
+}
 
 /**
  * The path of a key below the store's prefix. Throws `store-denied` for a key that could lead elsewhere; `what` is the

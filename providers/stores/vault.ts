@@ -1,6 +1,5 @@
-import pLimit from 'p-limit';
 import { maxDocumentBytes, parseKeyring } from '../../src/model/document.ts';
-import { isKeyturnError, type KeyturnError } from '../../src/model/errors.ts';
+import type { KeyturnError } from '../../src/model/errors.ts';
 import type { Fields } from '../../src/model/json.ts';
 import type { Keyring } from '../../src/model/keyring.ts';
 import type { VaultStorePolicy } from '../../src/model/policy.ts';
@@ -16,24 +15,18 @@ import type {
   StoreRead,
   StoreToken,
 } from '../../src/ports/secret-store.ts';
-import type { Clock, Random } from '../../src/ports/system.ts';
-import type { PartCredential } from '../credentials.ts';
+import type { Clock } from '../../src/ports/system.ts';
 import { commitCompared } from './commit.ts';
+import { wantedKeyring } from './key.ts';
+import type { StoreOptions } from './options.ts';
+import { readEach, type Readable } from './reads.ts';
 import { VaultClient } from './vault/client.ts';
 import { keyringField, VaultMount, type Found } from './vault/mount.ts';
 import { VaultPlainCopies } from './vault/plain.ts';
 import { probeVault } from './vault/probe.ts';
 import { VaultSession } from './vault/session.ts';
 
-export interface VaultStoreOptions {
-  readonly policy: VaultStorePolicy;
-  readonly credential: PartCredential;
-  readonly clock: Clock;
-  readonly random: Random;
-}
-
-/** The server has no call that reads several keys. */
-const readsAtOnce = 16;
+export type VaultStoreOptions = StoreOptions<VaultStorePolicy>;
 
 /**
  * A secret store in a KV secrets engine, version 2, of Vault or OpenBao: one key per keyring, whose text is the field
@@ -75,25 +68,12 @@ class VaultStore implements SecretStore {
     this.plain = new VaultPlainCopies(this.#mount);
   }
 
-  async read(names: readonly StoreName[]): Promise<ReadonlyMap<string, StoreRead>> {
-    const reads = await pLimit(readsAtOnce).map(
-      names,
-      async (name) => [name.secret, await this.#readOne(name)] as const,
-    );
-    return new Map(reads);
+  read(names: readonly StoreName[]): Promise<ReadonlyMap<string, StoreRead>> {
+    return readEach(names, (name) => this.#present(name));
   }
 
-  async #readOne(name: StoreName): Promise<StoreRead> {
-    try {
-      return await this.#present(name);
-    } catch (error) {
-      if (isKeyturnError(error)) return { state: 'failed', error };
-      throw error;
-    }
-  }
-
-  async #present(name: StoreName): Promise<Exclude<StoreRead, { readonly state: 'failed' }>> {
-    const found = await this.#mount.read(name.key, what(name));
+  async #present(name: StoreName): Promise<Readable> {
+    const found = await this.#mount.read(name.key, wantedKeyring(name).what);
     if (found.state === 'deleted') throw this.#deleted(name, found);
     if (found.state !== 'present') return { state: found.state, token: null };
     return { state: 'present', keyring: this.#keyringIn(found.data, name), token: String(found.version) };
@@ -105,17 +85,17 @@ class VaultStore implements SecretStore {
     return commitCompared(name, keyring, expected, {
       place: this.#place(name),
       read: () => this.#present(name),
-      write: (text) => this.#mount.write(name.key, what(name), { [keyringField]: text }, cas),
+      write: (text) => this.#mount.write(name.key, wantedKeyring(name).what, { [keyringField]: text }, cas),
     });
   }
 
   async purge(name: StoreName): Promise<void> {
-    await this.#mount.destroyOlder(name.key, what(name));
+    await this.#mount.destroyOlder(name.key, wantedKeyring(name).what);
   }
 
   async erase(name: StoreName): Promise<void> {
     requireScratch(name);
-    await this.#mount.remove(name.key, what(name));
+    await this.#mount.remove(name.key, wantedKeyring(name).what);
   }
 
   probe(request: ProbeRequest): Promise<StoreProbe> {
@@ -143,8 +123,4 @@ class VaultStore implements SecretStore {
       : `Bring version ${String(version)} back (bao kv undelete -versions=${String(version)}), or take its key away for good (bao kv metadata delete).`;
     return storeDeleted(name.secret, this.#place(name), { key: name.key, version }, hint);
   }
-}
-
-function what({ secret }: StoreName): string {
-  return `The keyring of ${secret}`;
 }

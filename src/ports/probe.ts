@@ -23,6 +23,9 @@ export function failed(name: string, error: unknown): ProbeFinding {
   return { name, state: 'failed', message, hint };
 }
 
+/** Describing more secrets would be calls without end, and who set up one so set up all of them. */
+export const describedAtMost = 20;
+
 /** Runs one look; what it throws is its finding. */
 export async function finding(name: string, look: () => Promise<ProbeFinding>): Promise<ProbeFinding> {
   try {

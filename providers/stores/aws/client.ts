@@ -9,7 +9,7 @@ import { exceptionOf, refusal, type Asked } from './errors.ts';
 import type { AwsStoreOptions } from './options.ts';
 
 /** What a call came to: its answer, or one of the exceptions that the caller asked to be told of. */
-export type Called<T, E extends string> =
+type Called<T, E extends string> =
   { readonly exception: null; readonly answer: T } | { readonly exception: E; readonly answer: null };
 
 /** How long credentials of the policy are used before they are read again: the SDK reads them five minutes before they end. */

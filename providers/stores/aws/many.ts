@@ -1,8 +1,9 @@
 import type { SecretValueEntry } from '@aws-sdk/client-secrets-manager';
 import pLimit from 'p-limit';
 import { isKeyturnError, type KeyturnError } from '../../../src/model/errors.ts';
+import type { Wanted } from '../key.ts';
 import type { AwsClient } from './client.ts';
-import { current, valueIn, type AwsSecrets, type Found, type Wanted } from './secrets.ts';
+import { current, valueIn, type AwsSecrets, type Found } from './secrets.ts';
 
 /** As many as one call of `BatchGetSecretValue` takes. */
 export const namesPerCall = 20;

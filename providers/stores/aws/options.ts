@@ -1,11 +1,7 @@
 import type { AwsStorePolicy } from '../../../src/model/policy.ts';
-import type { Clock, Random } from '../../../src/ports/system.ts';
-import type { PartCredential } from '../../credentials.ts';
+import type { Random } from '../../../src/ports/system.ts';
+import type { StoreOptions } from '../options.ts';
 
-/** In a file of its own, because its declaration must not need those of an SDK that may not be installed. */
-export interface AwsStoreOptions {
-  readonly policy: AwsStorePolicy;
-  readonly credential: PartCredential;
-  readonly clock: Clock;
+export interface AwsStoreOptions extends StoreOptions<AwsStorePolicy> {
   readonly random: Random;
 }

@@ -1,4 +1,4 @@
-import { finding, ok, readFindings, unknown, warning } from '../../../src/ports/probe.ts';
+import { describedAtMost, finding, ok, readFindings, unknown, warning } from '../../../src/ports/probe.ts';
 import type { ProbeFinding, ProbeRequest, SecretStore, StoreProbe } from '../../../src/ports/secret-store.ts';
 import type { AwsClient } from './client.ts';
 import type { AwsSecrets, Described } from './secrets.ts';
@@ -10,9 +10,6 @@ interface Probing {
 
 /** A secret takes about twenty labels; one in use has three. */
 const manyLabels = 12;
-
-/** Describing more would be calls without end, and who set up one secret so set up all of them. */
-const describedAtMost = 20;
 
 /** Reach and clock by a description; what else moves these secrets; the reads themselves. Nothing is written. */
 export async function probeAws(store: SecretStore, on: Probing, request: ProbeRequest): Promise<StoreProbe> {

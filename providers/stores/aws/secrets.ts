@@ -2,7 +2,7 @@ import type { GetSecretValueResponse, SecretValueEntry, Tag } from '@aws-sdk/cli
 import { isKeyturnError, KeyturnError } from '../../../src/model/errors.ts';
 import type { AwsStorePolicy } from '../../../src/model/policy.ts';
 import type { Random } from '../../../src/ports/system.ts';
-import { pathOf } from '../key.ts';
+import { pathOf, type Wanted } from '../key.ts';
 import type { AwsClient } from './client.ts';
 import { strange, type Asked } from './errors.ts';
 import type { AwsStoreOptions } from './options.ts';
@@ -12,13 +12,6 @@ export type Found =
   | { readonly state: 'absent' | 'empty' }
   | { readonly state: 'deleted'; readonly deletedAt: Date | null }
   | { readonly state: 'present'; readonly version: string; readonly text: string | null };
-
-/** What is asked for: where it is, and what it is for people. */
-export interface Wanted {
-  readonly key: string;
-  /** The beginning of a sentence. */
-  readonly what: string;
-}
 
 /** What is known of a secret without its value. */
 export interface Described {
@@ -228,7 +221,7 @@ export class AwsSecrets {
 }
 
 /** Who has that label; null: nobody. */
-export function holderOf({ versions }: Described, label: string): string | null {
+function holderOf({ versions }: Described, label: string): string | null {
   return [...versions].find(([, labels]) => labels.includes(label))?.[0] ?? null;
 }
 

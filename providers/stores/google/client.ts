@@ -5,7 +5,7 @@ import { parseObject } from '../../../src/model/json.ts';
 import type { GoogleStorePolicy } from '../../../src/model/policy.ts';
 import { optionalPackage } from '../../packages.ts';
 import { codeOf, refusal, type Asked } from './errors.ts';
-import type { GoogleStoreOptions } from './options.ts';
+import type { StoreOptions } from '../options.ts';
 
 /** Of each call. */
 interface CallOptions {
@@ -33,7 +33,7 @@ interface Gax {
 }
 
 /** What a call came to: its answer, or one of the codes that the caller asked to be told of. */
-export type Called<T, C extends number> =
+type Called<T, C extends number> =
   { readonly code: null; readonly answer: T } | { readonly code: C; readonly answer: null };
 
 /** One call to Secret Manager: the SDK without tries of its own, which would hide what became of a write. */
@@ -51,7 +51,7 @@ export class GoogleClient {
   }
 
   /** Throws `package-missing`, `credential-missing`. */
-  static async open(options: GoogleStoreOptions): Promise<GoogleClient> {
+  static async open(options: StoreOptions<GoogleStorePolicy>): Promise<GoogleClient> {
     const { SecretManagerServiceClient: Sdk } = await optionalPackage(
       '@google-cloud/secret-manager',
       'A store of kind google',
@@ -80,7 +80,7 @@ export class GoogleClient {
   }
 }
 
-async function sdkOptions({ policy, credential }: GoogleStoreOptions): Promise<SdkOptions> {
+async function sdkOptions({ policy, credential }: StoreOptions<GoogleStorePolicy>): Promise<SdkOptions> {
   const { project, location, endpoint, credentials } = policy;
   const regional = location === null ? {} : { apiEndpoint: `secretmanager.${location}.rep.googleapis.com` };
   const key = credentials === null ? null : keyIn(await credential('credentials', credentials));

@@ -2,7 +2,9 @@ import pLimit from 'p-limit';
 import { KeyturnError } from '../../../src/model/errors.ts';
 import type { Clock } from '../../../src/ports/system.ts';
 import { storeDeleted } from '../../../src/ports/store-errors.ts';
-import type { GoogleVersions, Numbered, Wanted } from './versions.ts';
+import type { Wanted } from '../key.ts';
+import { readsAtOnce } from '../reads.ts';
+import type { GoogleVersions, Numbered } from './versions.ts';
 
 /**
  * The numbers of a secret's versions are a log of documents. Each carries its *counter*: that of the document it was made
@@ -34,8 +36,6 @@ interface Known {
   /** When a list was last looked at; a moment of the monotonic clock. */
   readonly listedAt: number;
 }
-
-const readsAtOnce = 16;
 
 /** A number that was skipped would hide what comes after it until a list shows that. */
 const listEveryMs = 10 * 60_000;

@@ -1,8 +1,8 @@
-import { KeyturnError } from '../../../src/model/errors.ts';
 import type { PlainCopies } from '../../../src/ports/secret-store.ts';
 import { copyText, plainCopy, writeCopy } from '../copies.ts';
+import type { Wanted } from '../key.ts';
 import { splitCounter } from './log.ts';
-import type { GoogleVersions, Wanted } from './versions.ts';
+import type { GoogleVersions } from './versions.ts';
 
 /** A copy and the number that it is; 0: there is none. `end` is the last number that there is. */
 interface Copy {
@@ -66,18 +66,11 @@ export class GooglePlainCopies implements PlainCopies {
     return { text: null, token: { end } };
   }
 
-  #textOf(text: string | null, { key, what }: Wanted): string {
-    if (text === null) {
-      throw new KeyturnError(
-        'store-denied',
-        `${what} is refused by the ${this.#versions.label}: bytes are there, and no text.`,
-        {
-          hint: 'Give the mirror a key of its own.',
-          details: { key },
-        },
-      );
-    }
-    copyText(splitCounter(text)?.text ?? text, key, this.#versions.label);
-    return text;
+  #textOf(text: string | null, { key }: Wanted): string {
+    const { label } = this.#versions;
+    const copy = copyText(text, key, label);
+    // A keyring stands behind its counter.
+    copyText(splitCounter(copy)?.text ?? copy, key, label);
+    return copy;
   }
 }

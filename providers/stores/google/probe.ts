@@ -1,9 +1,6 @@
-import { finding, ok, readFindings, unknown, warning } from '../../../src/ports/probe.ts';
+import { describedAtMost, finding, ok, readFindings, unknown, warning } from '../../../src/ports/probe.ts';
 import type { ProbeFinding, ProbeRequest, SecretStore, StoreProbe } from '../../../src/ports/secret-store.ts';
 import type { GoogleVersions } from './versions.ts';
-
-/** Describing more would be calls without end, and who set up one secret so set up all of them. */
-const describedAtMost = 20;
 
 /** Reach; what else ends or moves these secrets; the reads themselves. Nothing is written. */
 export async function probeGoogle(

@@ -2,15 +2,9 @@ import type { protos } from '@google-cloud/secret-manager';
 import { KeyturnError } from '../../../src/model/errors.ts';
 import type { GoogleStorePolicy } from '../../../src/model/policy.ts';
 import type { GoogleClient } from './client.ts';
+import type { Wanted } from '../key.ts';
 import { grpcCode, type Asked } from './errors.ts';
 import { idOf, parentOf } from './name.ts';
-
-/** What is asked for: where it is, and what it is for people. */
-export interface Wanted {
-  readonly key: string;
-  /** The beginning of a sentence. */
-  readonly what: string;
-}
 
 /** What a number is. `closed` is disabled or destroyed: it is there, and its content is not to be had. */
 export type Numbered =
@@ -20,7 +14,7 @@ export type Numbered =
   | { readonly state: 'open'; readonly text: string | null };
 
 /** What a list tells of one number. Lists may lag: what it does not tell may be all the same. */
-export interface Listed {
+interface Listed {
   readonly number: number;
   readonly isDestroyed: boolean;
 }

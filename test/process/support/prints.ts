@@ -93,7 +93,7 @@ const vault = await createVaultStore({
     ...{ auth: { kind: 'token', token: { env: 'TOKEN' } }, propagationLagMs: 0, timeoutMs: 1_000 },
   },
   credential: () => Promise.resolve(value),
-  ...{ clock: realClock, random: realRandom },
+  clock: realClock,
 });
 const aws = await createAwsStore({
   policy: {
@@ -135,7 +135,6 @@ const made: Readonly<Record<string, readonly unknown[]>> = {
   openReceiver: [receiver, receiver.verifier('hook'), receiver.cache, receiver.usage, receiver.log],
   openOrchestrator: [opened, opened.orchestrator, state.live, state.due],
   credentialWarnings: [],
-  credentialFindings: [],
   webhook: [onFetch, onNode, onExpress, answered, new IncomingMessage(new Socket())],
   createFileStore: [store, broken],
   createVaultStore: [vault, vault.plain, unread],

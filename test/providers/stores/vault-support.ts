@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createVaultStore } from '../../../providers/stores/vault.ts';
 import type { CredentialReference, VaultAuthPolicy, VaultStorePolicy } from '../../../src/model/policy.ts';
-import { realClock, realRandom } from '../../../src/ports/real.ts';
+import { realClock } from '../../../src/ports/real.ts';
 import type { SecretStore, StoreName } from '../../../src/ports/secret-store.ts';
 import type { Clock } from '../../../src/ports/system.ts';
 import { retryAfterMs } from '../../../src/testing/stores/place.ts';
@@ -137,7 +137,6 @@ export function openVault({
     },
     credential: (name) => Promise.resolve(credentials[name] ?? ''),
     clock: clock ?? realClock,
-    random: realRandom,
   });
 }
 
