@@ -1,16 +1,34 @@
 import type { Disturbance, Network } from '../../src/testing/stores/place.ts';
 
+/** How a protocol does with one call what is asked of it. */
+export interface ProxiedCall<Answer> {
+  /** Asks the server. */
+  readonly forward: () => Promise<Answer>;
+  readonly answer: (answer: Answer) => void;
+  /** Ends it without an answer. */
+  readonly cut: () => void;
+  readonly cutAnswer: (answer: Answer) => void;
+  /** How the server asks to wait. */
+  readonly throttled: Answer;
+  readonly talkNonsense: () => void;
+}
+
 /** Which call is disturbed how, and what is held back: what every proxy between an adapter and its server has in common. */
 export class Disturber implements Network {
-  readonly can: ReadonlySet<Disturbance>;
+  readonly can: ReadonlySet<Disturbance> = new Set<Disturbance>([
+    'refuse',
+    'lose-answer',
+    'cut-answer',
+    'late-answer',
+    'late-call',
+    'double',
+    'throttle',
+    'nonsense',
+  ]);
   calls = 0;
   #disturbance: Disturbance | null = null;
   #which: readonly number[] | null = null;
   #held: (() => Promise<void>)[] = [];
-
-  constructor(can: readonly Disturbance[]) {
-    this.can = new Set(can);
-  }
 
   disturb(disturbance: Disturbance, calls?: readonly number[]): void {
     this.#disturbance = disturbance;
@@ -24,16 +42,47 @@ export class Disturber implements Network {
     for (const go of this.#held.splice(0)) await go();
   }
 
-  /** To be asked once for every call that comes. */
-  next(): Disturbance | null {
+  /** Once for every call that comes. */
+  async serve<Answer>(call: ProxiedCall<Answer>): Promise<void> {
+    const { forward, answer, cut, cutAnswer, throttled, talkNonsense } = call;
+    switch (this.#next()) {
+      case null:
+        answer(await forward());
+        return;
+      case 'refuse':
+        cut();
+        return;
+      case 'lose-answer':
+        await forward();
+        cut();
+        return;
+      case 'cut-answer':
+        cutAnswer(await forward());
+        return;
+      case 'late-answer': {
+        const late = await forward();
+        this.#held.push(async () => answer(late));
+        return;
+      }
+      case 'late-call':
+        this.#held.push(async () => answer(await forward()));
+        return;
+      case 'double':
+        await forward();
+        answer(await forward());
+        return;
+      case 'throttle':
+        answer(throttled);
+        return;
+      case 'nonsense':
+        talkNonsense();
+    }
+  }
+
+  #next(): Disturbance | null {
     const call = this.calls;
     this.calls += 1;
     return this.#which === null || this.#which.includes(call) ? this.#disturbance : null;
-  }
-
-  /** `go` runs with the next `calm`. */
-  hold(go: () => Promise<void>): void {
-    this.#held.push(go);
   }
 }
 

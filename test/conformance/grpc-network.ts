@@ -38,20 +38,10 @@ export interface GrpcNetwork extends Network {
  * the others go on.
  */
 export async function openGrpcNetwork(target: string): Promise<GrpcNetwork> {
-  const disturber = new Disturber([
-    'refuse',
-    'lose-answer',
-    'cut-answer',
-    'late-answer',
-    'late-call',
-    'double',
-    'throttle',
-    'nonsense',
-  ]);
+  const disturber = new Disturber();
   const seen: GrpcCall[] = [];
   const upstream = connect(target);
   upstream.on('error', () => undefined);
-  const forward = (call: GrpcCall): Promise<GrpcAnswer> => send(upstream, call);
   const server = createServer();
   const sessions = new Set<ServerHttp2Session>();
   server.on('session', (session) => {
@@ -64,7 +54,14 @@ export async function openGrpcNetwork(target: string): Promise<GrpcNetwork> {
     void (async () => {
       const call = { path: String(headers[':path']), headers, body: await whole(stream) };
       seen.push(call);
-      await serve(call, stream, disturber, forward);
+      await disturber.serve<GrpcAnswer>({
+        forward: () => send(upstream, call),
+        answer: (given) => answer(stream, given),
+        cut: () => cut(stream),
+        cutAnswer: (given) => cutAnswer(stream, given),
+        throttled,
+        talkNonsense: () => talkNonsense(stream),
+      });
     })().catch(() => cut(stream));
   });
   const url = await listen(server);
@@ -77,51 +74,6 @@ export async function openGrpcNetwork(target: string): Promise<GrpcNetwork> {
       await new Promise((resolve) => server.close(resolve));
     },
   });
-}
-
-async function serve(
-  call: GrpcCall,
-  stream: ServerHttp2Stream,
-  disturber: Disturber,
-  forward: (call: GrpcCall) => Promise<GrpcAnswer>,
-): Promise<void> {
-  switch (disturber.next()) {
-    case null:
-      answer(stream, await forward(call));
-      return;
-    case 'refuse':
-      cut(stream);
-      return;
-    case 'lose-answer':
-      await forward(call);
-      cut(stream);
-      return;
-    case 'cut-answer': {
-      const { headers, body } = await forward(call);
-      if (!stream.destroyed) stream.respond(onward(headers));
-      if (!stream.destroyed) stream.write(body.subarray(0, Math.floor(body.length / 2)), () => cut(stream));
-      return;
-    }
-    case 'late-answer': {
-      const late = await forward(call);
-      disturber.hold(async () => answer(stream, late));
-      return;
-    }
-    case 'late-call':
-      disturber.hold(async () => answer(stream, await forward(call)));
-      return;
-    case 'double':
-      await forward(call);
-      answer(stream, await forward(call));
-      return;
-    case 'throttle':
-      answer(stream, throttled);
-      return;
-    case 'nonsense':
-      if (stream.destroyed) return;
-      stream.respond({ ':status': 200, 'content-type': 'text/html' });
-      stream.end(nonsense);
-  }
 }
 
 function answer(stream: ServerHttp2Stream, { headers, body, trailers }: GrpcAnswer): void {
@@ -138,6 +90,17 @@ function answer(stream: ServerHttp2Stream, { headers, body, trailers }: GrpcAnsw
 
 function cut(stream: ServerHttp2Stream): void {
   if (!stream.destroyed) stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+}
+
+function cutAnswer(stream: ServerHttp2Stream, { headers, body }: GrpcAnswer): void {
+  if (!stream.destroyed) stream.respond(onward(headers));
+  if (!stream.destroyed) stream.write(body.subarray(0, Math.floor(body.length / 2)), () => cut(stream));
+}
+
+function talkNonsense(stream: ServerHttp2Stream): void {
+  if (stream.destroyed) return;
+  stream.respond({ ':status': 200, 'content-type': 'text/html' });
+  stream.end(nonsense);
 }
 
 /** What of headers is not the connection's own. */

@@ -35,23 +35,20 @@ export interface HttpNetwork extends Network {
 /** A proxy for HTTP/1.1 on real sockets. Calls of one connection are disturbed like any others. */
 export async function openHttpNetwork(options: HttpNetworkOptions): Promise<HttpNetwork> {
   const agent = new Agent({ keepAlive: true });
-  const disturber = new Disturber([
-    'refuse',
-    'lose-answer',
-    'cut-answer',
-    'late-answer',
-    'late-call',
-    'double',
-    'throttle',
-    'nonsense',
-  ]);
+  const disturber = new Disturber();
   const seen: HttpCall[] = [];
-  const forward = (call: HttpCall): Promise<HttpAnswer> => send(options.target, agent, call);
   const server = createServer((incoming, outgoing) => {
     void (async () => {
       const call = await received(incoming);
       seen.push(call);
-      await serve(call, outgoing, { disturber, forward, throttled: options.throttled });
+      await disturber.serve<HttpAnswer>({
+        forward: () => send(options.target, agent, call),
+        answer: (given) => answer(outgoing, given),
+        cut: () => void outgoing.destroy(),
+        cutAnswer: (given) => cut(outgoing, given),
+        throttled: options.throttled,
+        talkNonsense: () => answer(outgoing, { status: 200, headers: { 'content-type': 'text/html' }, body: nonsense }),
+      });
     })().catch(() => incoming.socket.destroy());
   });
   const sockets = new Set<Socket>();
@@ -69,49 +66,6 @@ export async function openHttpNetwork(options: HttpNetworkOptions): Promise<Http
       await new Promise((resolve) => server.close(resolve));
     },
   });
-}
-
-interface Serving {
-  readonly disturber: Disturber;
-  readonly forward: (call: HttpCall) => Promise<HttpAnswer>;
-  readonly throttled: HttpAnswer;
-}
-
-async function serve(call: HttpCall, outgoing: ServerResponse, on: Serving): Promise<void> {
-  const { disturber, forward, throttled } = on;
-  const disturbance = disturber.next();
-  switch (disturbance) {
-    case null:
-      answer(outgoing, await forward(call));
-      return;
-    case 'refuse':
-      outgoing.destroy();
-      return;
-    case 'lose-answer':
-      await forward(call);
-      outgoing.destroy();
-      return;
-    case 'cut-answer':
-      cut(outgoing, await forward(call));
-      return;
-    case 'late-answer': {
-      const late = await forward(call);
-      disturber.hold(async () => answer(outgoing, late));
-      return;
-    }
-    case 'late-call':
-      disturber.hold(async () => answer(outgoing, await forward(call)));
-      return;
-    case 'double':
-      await forward(call);
-      answer(outgoing, await forward(call));
-      return;
-    case 'throttle':
-      answer(outgoing, throttled);
-      return;
-    case 'nonsense':
-      answer(outgoing, { status: 200, headers: { 'content-type': 'text/html' }, body: nonsense });
-  }
 }
 
 function answer(outgoing: ServerResponse, { status, headers, body }: HttpAnswer): void {

@@ -75,7 +75,7 @@ export function readPolicyText(raw: string): PolicyText {
     let tree: Node | undefined;
     const locate: PolicyText['locate'] = (path, at) => {
       tree ??= parseTree(text, [], { allowTrailingComma: true });
-      return position(tree === undefined ? 0 : offsetOf(tree, path, at));
+      return position(offsetOf(tree, path, at));
     };
     return { data: whole.data, problems: [], locate };
   }
@@ -99,7 +99,7 @@ export function readPolicyText(raw: string): PolicyText {
     root === undefined
       ? undefined
       : toData(root, [], (path, message, offset) => problems.push({ path, message, ...position(offset) }));
-  return { data, problems, locate: (path, at) => position(root === undefined ? 0 : offsetOf(root, path, at)) };
+  return { data, problems, locate: (path, at) => position(offsetOf(root, path, at)) };
 }
 
 /** What is open while a text is read. */
@@ -190,7 +190,8 @@ interface Place {
   readonly node: Node | undefined;
 }
 
-function offsetOf(root: Node, path: Path, at: 'key' | 'value'): number {
+function offsetOf(root: Node | undefined, path: Path, at: 'key' | 'value'): number {
+  if (root === undefined) return 0;
   let place: Place = { key: root.offset, value: root.offset, node: root };
   for (const part of path) {
     const next = place.node === undefined ? null : child(place.node, part);

@@ -8,7 +8,7 @@ import { until } from './until.ts';
 import { eventLines, type CliOptions, type KeyringFile, type Receiver, traceLines, World } from './world.ts';
 
 /** Which way the run goes when it is struck. */
-export const ways = {
+const ways = {
   /** A rotation from its beginning. */
   forward: ['generate', 'canary', 'activate', 'promote', 'reassert', 'revoke', 'purge'],
   /** Told to abort while it watches the old version. */
@@ -20,7 +20,7 @@ export const ways = {
 type Way = keyof typeof ways;
 
 /** What strikes right before an effect (its intent is durable) and right after it (nobody has noted that it happened). */
-export const faults = ['killed', 'error', 'journal lost'] as const;
+const faults = ['killed', 'error', 'journal lost'] as const;
 
 type Fault = (typeof faults)[number];
 

@@ -4,8 +4,8 @@ import { createServer as createTlsServer } from 'node:https';
 import { join } from 'node:path';
 import { randomUUID } from 'node:crypto';
 import type { SecretsManager } from '@aws-sdk/client-secrets-manager';
-import { afterEach, describe, expect, it, vi } from 'vitest';
-import type { SecretStore, StoreProbe } from '../../../src/ports/secret-store.ts';
+import { describe, expect, it, vi } from 'vitest';
+import type { SecretStore } from '../../../src/ports/secret-store.ts';
 import { listen, openHttpNetwork, type HttpNetwork } from '../../conformance/http-network.ts';
 import {
   adding,
@@ -21,6 +21,7 @@ import {
 import { describeOn } from '../../servers/describe.ts';
 import type { RunningServer } from '../../servers/types.ts';
 import { selfSigned } from './certificate.ts';
+import { closingAfterEach, lacksOfOpenServer, stateOf } from './network-support.ts';
 import {
   actionOf,
   anyKeys,
@@ -31,22 +32,11 @@ import {
   type AwsStoreOptions,
 } from './aws-support.ts';
 
-const lacks = { overwritePlain: 'writing there takes a call', denied: 'it lets everybody do everything' } as const;
-
 const name = { secret: 'hook', key: 'hook' };
 
-const closing: (() => unknown)[] = [];
+const { later, kept } = closingAfterEach();
 
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-  vi.unstubAllEnvs();
-});
-
-async function opened(options: AwsStoreOptions): Promise<SecretStore> {
-  const store = await openAws(options);
-  closing.push(() => store.close());
-  return store;
-}
+const opened = (options: AwsStoreOptions): Promise<SecretStore> => kept(openAws(options));
 
 interface Opened {
   readonly store: SecretStore;
@@ -61,7 +51,7 @@ interface Opened {
 async function openOn(server: RunningServer): Promise<Opened> {
   const network = await openHttpNetwork({ target: server.address, throttled: throttledByAws });
   const admin = awsAdmin(server);
-  closing.push(
+  later(
     () => network.close(),
     () => admin.destroy(),
   );
@@ -69,10 +59,6 @@ async function openOn(server: RunningServer): Promise<Opened> {
   const store = await opened({ endpoint: network.url, more: { prefix, tags: { team: 'payments' } } });
   const actions = (): readonly string[] => [...new Set(network.seen.map(actionOf))].toSorted();
   return { store, admin, network, id: (key) => `${prefix}/${key}`, actions };
-}
-
-function stateOf({ findings }: StoreProbe, of: string): string | undefined {
-  return findings.find((each) => each.name === of)?.state;
 }
 
 /** The actions that a policy of deploy/aws allows. */
@@ -194,7 +180,7 @@ function describeBoth(server: RunningServer): void {
 describeOn('moto', 'aws on moto (covers R-20)', (server) => {
   describeSecretStore('aws on moto', {
     open: () => openAwsPlace(server),
-    lacks,
+    lacks: lacksOfOpenServer,
     deviations: {
       'older-revision': {
         what: 'once its label was moved, what a person puts is AWSCURRENT beside the one that was',
@@ -208,7 +194,7 @@ describeOn('moto', 'aws on moto (covers R-20)', (server) => {
 describeOn('ministack', 'aws on ministack (covers R-20)', (server) => {
   describeSecretStore('aws on ministack', {
     open: () => openAwsPlace(server),
-    lacks,
+    lacks: lacksOfOpenServer,
     deviations: {
       empty: { what: 'a secret without a value has a version that is current and has none', shows: /^it is failed$/ },
     },
@@ -227,7 +213,7 @@ describe('aws without a server', () => {
       const body = JSON.stringify({ __type: type, message: 'the-text-of-theirs' });
       outgoing.writeHead(status, { 'content-type': 'application/x-amz-json-1.1', ...headers }).end(body);
     });
-    closing.push(() => new Promise((resolve) => server.close(resolve)));
+    later(() => new Promise((resolve) => server.close(resolve)));
     return listen(server);
   }
 
@@ -275,7 +261,7 @@ describe('aws without a server', () => {
   it('says of a certificate of nobody that it is not trusted', async () => {
     const { certificate, privateKey } = await selfSigned();
     const tls = createTlsServer({ cert: certificate, key: privateKey });
-    closing.push(() => new Promise((resolve) => tls.close(resolve)));
+    later(() => new Promise((resolve) => tls.close(resolve)));
     const endpoint = (await listen(tls)).replace('http:', 'https:');
     const store = await opened({ endpoint });
     const error = await expectFailed(store, name, 'store-unreachable');

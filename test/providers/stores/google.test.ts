@@ -2,9 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createSecureServer } from 'node:http2';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { idOf } from '../../../providers/stores/google/name.ts';
-import type { SecretStore, StoreProbe } from '../../../src/ports/secret-store.ts';
+import type { SecretStore } from '../../../src/ports/secret-store.ts';
 import { openGrpcNetwork, type GrpcCall, type GrpcNetwork } from '../../conformance/grpc-network.ts';
 import { listen } from '../../conformance/http-network.ts';
 import {
@@ -23,24 +23,14 @@ import {
 import { describeOn } from '../../servers/describe.ts';
 import type { RunningServer } from '../../servers/types.ts';
 import { selfSigned } from './certificate.ts';
+import { closingAfterEach, lacksOfOpenServer, stateOf } from './network-support.ts';
 import { GoogleAdmin, methodOf, openGoogle, openGooglePlace, type GoogleStoreOptions } from './google-support.ts';
-
-const lacks = { overwritePlain: 'writing there takes a call', denied: 'it lets everybody do everything' } as const;
 
 const name = { secret: 'hook', key: 'hook' };
 
-const closing: (() => unknown)[] = [];
+const { later, kept } = closingAfterEach();
 
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-  vi.unstubAllEnvs();
-});
-
-async function opened(options: GoogleStoreOptions): Promise<SecretStore> {
-  const store = await openGoogle(options);
-  closing.push(() => store.close());
-  return store;
-}
+const opened = (options: GoogleStoreOptions): Promise<SecretStore> => kept(openGoogle(options));
 
 interface Opened {
   readonly store: SecretStore;
@@ -53,7 +43,7 @@ async function openOn(server: RunningServer): Promise<Opened> {
   const network = await openGrpcNetwork(server.address);
   const prefix = `keyturn/${randomUUID()}`;
   const admin = new GoogleAdmin(server, prefix);
-  closing.push(
+  later(
     () => network.close(),
     () => admin.sdk.close(),
   );
@@ -82,10 +72,6 @@ function permissionsOf(calls: readonly GrpcCall[]): readonly string[] {
 function grantedBy(file: 'orchestrator' | 'receiver' | 'doctor'): readonly string[] {
   const text = readFileSync(join(import.meta.dirname, `../../../deploy/google/${file}-role.yaml`), 'utf8');
   return [...text.matchAll(/^ {2}- (\S+)$/gm)].map(([, permission]) => String(permission)).toSorted();
-}
-
-function stateOf({ findings }: StoreProbe, of: string): string | undefined {
-  return findings.find((each) => each.name === of)?.state;
 }
 
 function describeBoth(server: RunningServer): void {
@@ -176,7 +162,7 @@ function describeBoth(server: RunningServer): void {
 const callsUntilAdd = 4;
 
 function suiteOn(server: RunningServer, deviations: SecretStoreSuite['deviations'] = {}): SecretStoreSuite {
-  return { open: () => openGooglePlace(server), lacks, deviations };
+  return { open: () => openGooglePlace(server), lacks: lacksOfOpenServer, deviations };
 }
 
 describeOn('gcp', 'google on the gRPC emulator (covers R-22)', (server) => {
@@ -207,7 +193,7 @@ describe('google without a server', () => {
   it('says of a certificate of nobody that it is not trusted', async () => {
     const { certificate, privateKey } = await selfSigned();
     const tls = createSecureServer({ cert: certificate, key: privateKey });
-    closing.push(() => new Promise((resolve) => tls.close(resolve)));
+    later(() => new Promise((resolve) => tls.close(resolve)));
     const endpoint = (await listen(tls)).replace('http:', 'https:');
     const store = await opened({ endpoint, credentials: serviceAccount(privateKey), more: { timeoutMs: 3_000 } });
     const error = await expectFailed(store, name, 'store-unreachable', 'credential-missing');

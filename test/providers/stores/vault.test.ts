@@ -6,7 +6,7 @@ import { createServer as createTlsServer } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { createFakeClock } from '../../../src/memory/clock.ts';
 import type { VaultStorePolicy } from '../../../src/model/policy.ts';
 import type { SecretStore } from '../../../src/ports/secret-store.ts';
@@ -24,22 +24,14 @@ import {
   readPresent,
 } from '../../conformance/secret-store.ts';
 import { describeOn } from '../../servers/describe.ts';
+import { closingAfterEach } from './network-support.ts';
 import { authWith, BaoAdmin, openBaoPlace, openVault, type StoreOptions } from './vault-support.ts';
 
 const name = { secret: 'hook', key: 'hook' };
 
-const closing: (() => unknown)[] = [];
+const { later, kept } = closingAfterEach();
 
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-  vi.unstubAllEnvs();
-});
-
-async function opened(options: StoreOptions): Promise<SecretStore> {
-  const store = await openVault(options);
-  closing.push(() => store.close());
-  return store;
-}
+const opened = (options: StoreOptions): Promise<SecretStore> => kept(openVault(options));
 
 describeOn('openbao', 'vault on OpenBao (covers R-21)', (server) => {
   const admin = new BaoAdmin(server);
@@ -102,7 +94,7 @@ describeOn('openbao', 'vault on OpenBao (covers R-21)', (server) => {
     it('of version 1 is refused, and nothing is written to it', async () => {
       const mount = `kv1-${randomUUID()}`;
       await admin.call('POST', `sys/mounts/${mount}`, { type: 'kv', options: { version: '1' } });
-      closing.push(() => admin.call('DELETE', `sys/mounts/${mount}`));
+      later(() => admin.call('DELETE', `sys/mounts/${mount}`));
       const store = await opened({ address, credentials: { 'auth.token': 'root' }, more: { mount } });
       const read = await expectFailed(store, name, 'policy-invalid');
       expect(read.message).toContain('version 1');
@@ -187,7 +179,7 @@ describeOn('openbao', 'vault on OpenBao (covers R-21)', (server) => {
         target: address,
         throttled: { status: 429, headers: {}, body: '{"errors":[]}' },
       });
-      closing.push(() => network.close());
+      later(() => network.close());
       return network;
     }
 
@@ -298,10 +290,10 @@ describeOn('openbao', 'vault on OpenBao (covers R-21)', (server) => {
         async (answer) => outgoing.writeHead(answer.status).end(await answer.text()),
       );
     });
-    closing.push(() => new Promise((resolve) => tls.close(resolve)));
+    later(() => new Promise((resolve) => tls.close(resolve)));
     const url = (await listen(tls)).replace('http:', 'https:');
     const folder = mkdtempSync(join(tmpdir(), 'keyturn-ca-'));
-    closing.push(() => rmSync(folder, { recursive: true }));
+    later(() => rmSync(folder, { recursive: true }));
     const caFile = join(folder, 'ca.pem');
     writeFileSync(caFile, authority);
     const more = { prefix: fresh() };
@@ -339,7 +331,7 @@ describe('vault without a server', () => {
     const redirecting = createServer((incoming, outgoing) => {
       outgoing.writeHead(307, { location: `${elsewhereUrl}${incoming.url ?? ''}` }).end();
     });
-    closing.push(
+    later(
       () => new Promise((resolve) => elsewhere.close(resolve)),
       () => new Promise((resolve) => redirecting.close(resolve)),
     );
@@ -366,7 +358,7 @@ describe('vault without a server', () => {
         );
       })();
     });
-    closing.push(() => new Promise((resolve) => kubernetes.close(resolve)));
+    later(() => new Promise((resolve) => kubernetes.close(resolve)));
     const store = await opened({
       address: await listen(kubernetes),
       auth: { kind: 'kubernetes', role: 'receivers', tokenFile: '/var/run/token', mount: 'cluster' },
