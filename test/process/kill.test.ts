@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import type { Later } from './support/processes.ts';
 import { deliver } from './support/sender.ts';
 import { until, untilItSays } from './support/until.ts';
@@ -126,10 +126,13 @@ it(
   },
 );
 
-it('says that the journal does not take what it is to note, for as long as that is so', async ({ onTestFinished }) => {
+it.each([
+  { step: 'monitor', when: 'after a wait' },
+  { step: 'revoke', when: 'at once' },
+])('says that the journal does not take what it is to note, $when', async ({ step }) => {
   const world = await World.open(onTestFinished);
   await world.begin();
-  await world.killIn('monitor');
+  await world.killIn(step);
   const following = world.startStruckAt('revoke-started:after', 'full', ['rotate', 'hook', '--wait']);
   await untilItSays(following, /waits for journal: .*journal.*(?:room|full)/i);
   following.kill('SIGINT');

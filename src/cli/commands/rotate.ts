@@ -1,4 +1,5 @@
 import pLimit from 'p-limit';
+import { journalWait } from '../../decide/problems.ts';
 import { formatDuration, parseDuration } from '../../model/duration.ts';
 import { isKeyturnError, KeyturnError } from '../../model/errors.ts';
 import { findSecrets } from '../../model/policy/parse.ts';
@@ -137,7 +138,10 @@ async function rotateOne(
   };
 }
 
-/** With `--wait` somebody else's lease is no reason to give up: it runs out, or its holder finishes. */
+/**
+ * With `--wait` somebody else's lease is no reason to give up: it runs out, or its holder finishes. Nor is a journal that
+ * takes nothing now: the run that is live in it is followed.
+ */
 async function startPatiently(
   context: Context,
   orchestrator: Orchestrator,
@@ -146,7 +150,18 @@ async function startPatiently(
   waitMs: number | null | undefined,
 ): ReturnType<Orchestrator['rotate']> {
   const lockTimeoutMs = waitMs === null ? Math.max(options.lockTimeoutMs, 60_000) : options.lockTimeoutMs;
-  return orchestrator.rotate(secret, { ...options, lockTimeoutMs, signal: context.signal });
+  const since = context.clock.now();
+  try {
+    return await orchestrator.rotate(secret, { ...options, lockTimeoutMs, signal: context.signal });
+  } catch (error) {
+    if (waitMs === undefined || !isKeyturnError(error, 'journal-busy', 'journal-unreachable')) throw error;
+    const { live, seen } = await orchestrator.look(secret).catch(() => {
+      throw error;
+    });
+    if (live === null) throw error;
+    const { run } = live;
+    return { kind: 'waiting', run, wait: journalWait(run, error), seen, joined: run.startedAt < since };
+  }
 }
 
 export function runJson(run: Run): object {
