@@ -17,7 +17,7 @@ export interface BenchRow {
   readonly met: boolean | null;
 }
 
-export type Unit = 'ns' | 'ms' | 's' | 'B' | 'MiB';
+export type Unit = 'ns' | 'ms' | 's' | 'B' | 'MiB' | 'calls' | 'modules' | '%';
 
 /** A figure that stands alone. */
 export function figure(name: string, value: number, unit: Unit): BenchRow {

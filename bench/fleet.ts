@@ -2,13 +2,17 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { formatKeyring } from '../src/model/document.ts';
-import { emptyKeyring, nextKeyring, type KeyringMove } from '../src/model/keyring.ts';
+import { emptyKeyring, nextKeyring, type Keyring, type KeyringMove } from '../src/model/keyring.ts';
 import { realClock } from '../src/ports/real.ts';
+
+/** What a policy calls a store that is not of files. */
+export const storeOfFleet = 'fleet';
 
 /** A temporary folder with a policy and the keyrings of many tenants, each with one secret. */
 export class Fleet {
   readonly folder: string;
   readonly #rotating: boolean;
+  #policies = 0;
 
   /** `rotating`: every keyring has two accepted versions, as in the middle of a rotation; else the primary alone. */
   constructor({ rotating }: { readonly rotating: boolean }) {
@@ -29,7 +33,7 @@ export class Fleet {
     const store = join(this.folder, '.keyturn/secrets');
     mkdirSync(store, { recursive: true, mode: 0o700 });
     const placeholder = 'tenant/of-this-keyring';
-    const text = formatKeyring(nextKeyring(emptyKeyring(placeholder), this.#moves(), { id: 'c1', highestRevision: 0 }));
+    const text = formatKeyring(this.keyring(placeholder));
     for (let index = from; index < to; index += 1) {
       const secret = secretOf(index);
       mkdirSync(join(store, tenantOf(index)), 0o700);
@@ -37,12 +41,19 @@ export class Fleet {
     }
   }
 
-  /** The policy of the first `count` tenants; returns its path. */
-  writePolicy(count: number): string {
-    const path = join(this.folder, `policy-of-${String(count)}.json`);
+  /** The policy of the first `count` tenants; returns its path. `store`: where their keyrings are, default in files. */
+  writePolicy(count: number, store?: object): string {
+    this.#policies += 1;
+    const path = join(this.folder, `policy-${String(this.#policies)}.json`);
     const tenants = Array.from({ length: count }, (_, index) => tenantOf(index));
-    writeFileSync(path, JSON.stringify({ version: 1, secrets: { hook: { ...hook, tenants } } }));
+    const policy = { version: 1, secrets: { hook: { ...hook, tenants } } };
+    const stores = store === undefined ? {} : { stores: { [storeOfFleet]: store }, defaults: { store: storeOfFleet } };
+    writeFileSync(path, JSON.stringify({ ...policy, ...stores }));
     return path;
+  }
+
+  keyring(secret: string): Keyring {
+    return nextKeyring(emptyKeyring(secret), this.#moves(), { id: 'c1', highestRevision: 0 });
   }
 
   remove(): void {

@@ -7,6 +7,7 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   start: async () => (await import('./start.ts')).startBench(),
   scan: async () => (await import('./scan.ts')).scanBench(),
   memory: async () => (await import('./memory.ts')).memoryBench(),
+  stores: async () => (await import('./stores.ts')).storesBench(),
   simulate: async () => (await import('./simulate.ts')).simulateBench(),
 };
 

@@ -1,11 +1,8 @@
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
-import { createInterface } from 'node:readline';
+import { existsSync } from 'node:fs';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import ts from 'typescript';
 import { openDatabase } from '../providers/sqlite.ts';
 import { atMost, figure, grouped, median, type Bench, type BenchRow } from './bench.ts';
+import { withChild } from './child.ts';
 import { Fleet, secretOf } from './fleet.ts';
 import type { Memory, ReceiverJob, Watched } from './receiver-process.ts';
 
@@ -109,42 +106,11 @@ interface MeasuredProcess {
   watch(): Promise<Watched>;
 }
 
-async function withProcess<T>(job: ReceiverJob, work: (process: MeasuredProcess) => Promise<T>): Promise<T> {
-  const child = spawn(
-    process.execPath,
-    ['--expose-gc', '--input-type=module', '-e', childScript(), JSON.stringify(job)],
-    {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    },
-  );
-  const ended = once(child, 'exit');
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const answer = async (): Promise<unknown> => {
-    const { done, value } = await lines.next();
-    if (done === true) throw new Error('a measured process ended without its answer');
-    return JSON.parse(value);
-  };
-  try {
+function withProcess<T>(job: ReceiverJob, work: (process: MeasuredProcess) => Promise<T>): Promise<T> {
+  return withChild('./receiver-process.ts', job, async ({ answer, ask }) => {
     const memory = (await answer()) as Memory;
-    const watch = async (): Promise<Watched> => {
-      child.stdin.write('watch\n');
-      return (await answer()) as Watched;
-    };
-    return await work({ memory, watch });
-  } finally {
-    await end(child, ended);
-  }
-}
-
-async function end(child: ChildProcess, ended: Promise<unknown>): Promise<void> {
-  child.stdin?.end();
-  await ended;
-}
-
-function childScript(): string {
-  const path = fileURLToPath(new URL('./receiver-process.ts', import.meta.url));
-  const compilerOptions = { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2024 };
-  return ts.transpileModule(readFileSync(path, 'utf8'), { compilerOptions }).outputText;
+    return work({ memory, watch: async () => (await ask('watch')) as Watched });
+  });
 }
 
 /** This process is another one to those that report. */

@@ -1,5 +1,5 @@
 import { describeCrashMatrix, everyCell, type Cell } from './support/crash-matrix.ts';
-import { describeOnEach } from './support/store-worlds.ts';
+import { describeOnEach } from './support/describe-stores.ts';
 
 describeCrashMatrix('the crash matrix', everyCell, null);
 

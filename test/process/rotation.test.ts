@@ -98,7 +98,8 @@ describe('a whole rotation with real processes', { timeout: 240_000 }, () => {
     const { old, receiver } = await world.begin();
     const started = await world.run(['rotate', 'hook']);
     expect(started).toMatchObject({ code: 0 });
-    expect(started.stdout).toContain('hook: under way as it should be, waiting in step 2/5 deploy');
+    // Which step, goes by how busy the machine is.
+    expect(started.stdout).toMatch(/hook: under way as it should be, waiting in step [234]\/5/);
     expect(started.stdout, 'the crontab line').toContain('keyturn.ts run --quiet --policy');
     await until(
       'run after run completes it',

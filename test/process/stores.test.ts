@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { raceOn, rotateOn } from './support/store-rotation.ts';
-import { describeOnEach } from './support/store-worlds.ts';
+import { describeOnEach } from './support/describe-stores.ts';
 
 /** With real processes on each store beyond one machine. */
 

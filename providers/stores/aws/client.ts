@@ -5,7 +5,7 @@ import { isLoopbackHost } from '../../../src/model/policy/upstream.ts';
 import type { Clock } from '../../../src/ports/system.ts';
 import { startDeadline } from '../../deadline.ts';
 import { optionalPackage } from '../../packages.ts';
-import { exceptionOf, refusal, type Asked } from './errors.ts';
+import { credentialsRefusal, exceptionOf, refusal, type Asked } from './errors.ts';
 import type { AwsStoreOptions } from './options.ts';
 
 /** What a call came to: its answer, or one of the exceptions that the caller asked to be told of. */
@@ -58,6 +58,7 @@ export class AwsClient {
   ): Promise<Called<T, E>> {
     const deadline = startDeadline(this.#clock, this.#timeoutMs, new AbortController().signal);
     try {
+      await this.#haveCredentials(asked);
       return { exception: null, answer: await work(this.#sdk, { abortSignal: deadline.signal }) };
     } catch (error) {
       const exception = told.find((each) => each === exceptionOf(error));
@@ -65,6 +66,15 @@ export class AwsClient {
       throw refusal(error, asked, this.label);
     } finally {
       deadline.end();
+    }
+  }
+
+  /** Else the refusal of a role would look like one of Secrets Manager. The SDK keeps them until they end. */
+  async #haveCredentials(asked: Asked): Promise<void> {
+    try {
+      await this.#sdk.config.credentials();
+    } catch (error) {
+      throw credentialsRefusal(error, asked, this.label) ?? error;
     }
   }
 

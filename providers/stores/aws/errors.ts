@@ -29,6 +29,25 @@ const throttling =
   /^(?:Throttling\w*|TooManyRequests\w*|RequestLimitExceeded|SlowDown|ProvisionedThroughputExceededException)$/;
 const keyRefused = /^(?:EncryptionFailure|DecryptionFailure|KMS\w+)$/;
 
+/** True where the credentials are right, and have no right to what was asked. */
+export function lacksRight({ details }: KeyturnError): boolean {
+  return denied.test(String(details['exception']));
+}
+
+/** Why there are no credentials to call with. `error` is of whoever gives them out, such as the service for roles. */
+export function credentialsRefusal(error: unknown, { what, name }: Asked, label: string): KeyturnError | null {
+  const exception = exceptionOf(error);
+  if (exception === null) return null;
+  return new KeyturnError(
+    'store-denied',
+    `${what} cannot be asked for: the credentials for the ${label} are refused where they are given out (${exception}).`,
+    {
+      hint: 'See that the role may be assumed: what it trusts, and the right to sts:AssumeRole of whoever assumes it.',
+      details: { secret: name, exception },
+    },
+  );
+}
+
 /** Whatever a call failed with. */
 export function refusal(error: unknown, asked: Asked, label: string): KeyturnError {
   if (isKeyturnError(error)) return error;

@@ -3,6 +3,7 @@ import pLimit from 'p-limit';
 import { isKeyturnError, type KeyturnError } from '../../../src/model/errors.ts';
 import type { Wanted } from '../key.ts';
 import type { AwsClient } from './client.ts';
+import { lacksRight } from './errors.ts';
 import { current, valueIn, type AwsSecrets, type Found } from './secrets.ts';
 
 /** As many as one call of `BatchGetSecretValue` takes. */
@@ -67,7 +68,7 @@ export class ManySecrets {
       return new Map((answer?.SecretValues ?? []).map((entry) => [entry.Name ?? '', entry]));
     } catch (error) {
       if (!isKeyturnError(error)) throw error;
-      return error.code === 'store-denied' ? new Map() : error;
+      return lacksRight(error) ? new Map() : error;
     }
   }
 }

@@ -57,7 +57,11 @@ export class GoogleClient {
       'A store of kind google',
       () => import('@google-cloud/secret-manager'),
     );
-    return new GoogleClient(new Sdk(await sdkOptions(options)), options.policy);
+    const sdk = new Sdk(await sdkOptions(options));
+    // It logs requests and answers whole, values among them, where GOOGLE_SDK_NODE_LOGGING asks for it.
+    if (!Reflect.set(sdk, '_log', { info: () => undefined }))
+      throw new TypeError('the log of the Google SDK cannot be silenced');
+    return new GoogleClient(sdk, options.policy);
   }
 
   /** Throws a `KeyturnError` for everything but an answer and the codes of gRPC in `told`. */

@@ -48,8 +48,9 @@ export async function rotateOn(on: StoreWorld, later: Later): Promise<StoreRotat
   await until('the old value is being watched', () => rotating.stdout().includes('"step":"monitor"'), {
     timeoutMs: 60_000,
   });
-  expect(await on.plainText('apps/hook', 'secret'), 'the copy, as a plain client reads it').toBe(
-    world.hook().signingValue,
+  await until(
+    'a plain client reads the primary as the copy',
+    async () => (await on.plainText('apps/hook', 'secret')) === world.hook().signingValue,
   );
   const from = performance.now();
   on.network.disturb('refuse');

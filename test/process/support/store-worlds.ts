@@ -5,7 +5,6 @@ import { openGrpcNetwork } from '../../conformance/grpc-network.ts';
 import { openHttpNetwork } from '../../conformance/http-network.ts';
 import { awsAdmin, region, throttledByAws } from '../../providers/stores/aws-support.ts';
 import { GoogleAdmin, project } from '../../providers/stores/google-support.ts';
-import { describeOn } from '../../servers/describe.ts';
 import type { RunningServer, ServerName } from '../../servers/types.ts';
 import { openBao } from './bao.ts';
 import type { Later } from './processes.ts';
@@ -66,6 +65,9 @@ const openAwsWorld: Open = async (server, later) => {
   };
 };
 
+/** What makes the SDK tell of every request and answer. */
+const loud = { GOOGLE_SDK_NODE_LOGGING: 'all' };
+
 const openGoogleWorld: Open = async (server, later) => {
   const network = await openGrpcNetwork(server.address);
   const prefix = `keyturn/${randomUUID()}`;
@@ -77,29 +79,18 @@ const openGoogleWorld: Open = async (server, later) => {
   return {
     network,
     store: { kind: 'google', project, endpoint: network.url, prefix, timeout: '2s' },
-    orchestratorEnv: {},
-    receiverEnv: {},
+    orchestratorEnv: loud,
+    receiverEnv: loud,
     keyringText: async (key) => splitCounter(await admin.newest(key))?.text ?? '',
     plainText: async (key, property) => propertyOf(await admin.newest(key), property),
   };
 };
 
-const worlds: readonly (readonly [server: ServerName, title: string, open: Open])[] = [
+/** Every store beyond one machine, on every server. */
+export const storeWorlds: readonly (readonly [server: ServerName, title: string, open: Open])[] = [
   ['openbao', 'OpenBao', openVaultWorld],
   ['moto', 'AWS, as moto is it', openAwsWorld],
   ['ministack', 'AWS, as ministack is it', openAwsWorld],
   ['gcp', 'Google, as the gRPC emulator is it', openGoogleWorld],
   ['gcp-etag', 'Google, as the emulator with etags is it', openGoogleWorld],
 ];
-
-/** The same tests on every store beyond one machine, on every server; the servers side by side. */
-export function describeOnEach(
-  title: string,
-  tests: (open: (later: Later) => Promise<StoreWorld>, server: ServerName) => void,
-): void {
-  for (const [server, place, open] of worlds) {
-    describeOn(server, `${title} on ${place}`, (running) => tests((later) => open(running, later), server), {
-      concurrent: true,
-    });
-  }
-}

@@ -1,6 +1,7 @@
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { randomUUID } from 'node:crypto';
 import type { SecretsManager } from '@aws-sdk/client-secrets-manager';
@@ -123,6 +124,18 @@ function describeBoth(server: RunningServer): void {
     expectNoLeak('put+by/hand', error, store);
   });
 
+  it('says of bytes that they are no keyring, whichever way they are read', async () => {
+    const { store, admin, id } = await openOn(server);
+    const other = { secret: 'other', key: 'other' };
+    for (const each of [name, other]) await store.commit(each, firstKeyring(each.secret), null);
+    await admin.putSecretValue({ SecretId: id('hook'), SecretBinary: Buffer.from('bytes+of/somebody') });
+    const alone = await expectFailed(store, name, 'store-corrupt');
+    const reads = await store.read([name, other]);
+    expect(reads.get('hook')).toMatchObject({ state: 'failed', error: { code: 'store-corrupt' } });
+    expect(reads.get('other')?.state).toBe('present');
+    expectNoLeak('bytes+of/somebody', alone, reads);
+  });
+
   it('names the way back of what is scheduled for deletion', async () => {
     const { store, admin, id } = await openOn(server);
     await store.commit(name, firstKeyring('hook'), null);
@@ -232,6 +245,56 @@ describe('aws without a server', () => {
     expect(error.hint).toMatch(/\w/);
     expectNoLeak('the-text-of-theirs', error);
     expectNoLeak(anyKeys['credentials.secretAccessKey'], error, store);
+  });
+
+  it.each([
+    ['ExpiredTokenException', ['secretsmanager:BatchGetSecretValue'], 'have expired'],
+    ['AccessDeniedException', ['secretsmanager:BatchGetSecretValue', 'secretsmanager:GetSecretValue'], 'no right to'],
+  ] as const)(
+    'asks for each of many by itself where the right to ask for many is missing: %s',
+    async (type, actions, words) => {
+      const network = await openHttpNetwork({ target: await answering(400, type), throttled: throttledByAws });
+      later(() => network.close());
+      const store = await opened({ endpoint: network.url });
+      const reads = await store.read([name, { secret: 'other', key: 'other' }]);
+      expect([...new Set(network.seen.map(actionOf))]).toEqual(actions);
+      for (const read of reads.values())
+        expect(read).toMatchObject({ state: 'failed', error: { code: 'store-denied' } });
+      const [first] = reads.values();
+      expect(first?.state === 'failed' ? first.error.message : '').toContain(words);
+    },
+  );
+
+  it('says that a role is refused where its credentials are given out', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'keyturn-aws-'));
+    later(() => rmSync(folder, { recursive: true }));
+    const profiles = [
+      '[profile of-a-role]',
+      'role_arn = arn:aws:iam::123456789012:role/rotates',
+      'source_profile = of-somebody',
+      '[profile of-somebody]',
+      'aws_access_key_id = AKIASOMEBODY',
+      `aws_secret_access_key = ${anyKeys['credentials.secretAccessKey']}`,
+    ];
+    writeFileSync(join(folder, 'config'), profiles.join('\n'));
+    const roles = createServer((_, outgoing) => {
+      const error = '<Error><Type>Sender</Type><Code>AccessDenied</Code><Message>the-text-of-theirs</Message></Error>';
+      outgoing.writeHead(403, { 'content-type': 'text/xml' }).end(`<ErrorResponse>${error}</ErrorResponse>`);
+    });
+    later(() => new Promise((resolve) => roles.close(resolve)));
+    vi.stubEnv('AWS_ENDPOINT_URL_STS', await listen(roles));
+    vi.stubEnv('AWS_CONFIG_FILE', join(folder, 'config'));
+    vi.stubEnv('AWS_SHARED_CREDENTIALS_FILE', '/nowhere');
+    vi.stubEnv('AWS_PROFILE', 'of-a-role');
+    for (const each of ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY']) vi.stubEnv(each, undefined);
+    const store = await opened({
+      endpoint: await answering(400, 'AccessDeniedException'),
+      more: { credentials: null },
+    });
+    const error = await expectFailed(store, name, 'store-denied');
+    expect(error.message).toContain('refused where they are given out (AccessDenied)');
+    expect(error.hint).toContain('sts:AssumeRole');
+    expectNoLeak('the-text-of-theirs', error);
   });
 
   it('tells an error of the service, a redirect and a region that there is not', async () => {
