@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config';
+import { LongestFirst } from './test/sequencer.ts';
 
 /** The package's own name resolves to its sources, as it does for `node --conditions=keyturn-source`. */
 const conditions = ['keyturn-source', 'node', 'development|production'];
@@ -19,6 +20,7 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 120_000,
     teardownTimeout: 10_000,
+    sequence: { sequencer: LongestFirst },
     reporters: ['default', './test/reporter.ts'],
   },
 });
