@@ -6,12 +6,21 @@ import { isKeyturnError, KeyturnError } from '../../src/model/errors.ts';
 /** How often a copy is written again that somebody else changed at the same moment. */
 const maxAttempts = 3;
 
-/** One copy, and how the store replaces it. `Token` is what the store compares by. */
+/** A copy as it is there. `Token` is what the store compares by. */
+export interface ReadCopy<Token> {
+  /** What a change is made from. */
+  readonly text: string | null;
+  /** What ordinary readers get, where that may be something else. */
+  readonly shown?: string | null;
+  readonly token: Token;
+}
+
+/** One copy, and how the store replaces it. */
 export interface ComparedCopy<Token> {
   readonly key: string;
   /** The store, for people. */
   readonly label: string;
-  readonly read: () => Promise<{ readonly text: string | null; readonly token: Token }>;
+  readonly read: () => Promise<ReadCopy<Token>>;
   /** False where something else is there than what that token was read with. */
   readonly write: (text: string, token: Token) => Promise<boolean>;
   /** Whether a text that was read is what was written, as far as the store keeps a text. */
@@ -25,16 +34,20 @@ export async function writeCopy<Token>(
 ): Promise<void> {
   const what = plainCopy(copy.key);
   for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
-    const { text: present, token } = await copy.read();
-    const next = change(present);
-    if (next === present) return;
+    const read = await copy.read();
+    const next = change(read.text);
+    if (next === shownIn(read)) return;
     refuseCopy(next, what);
-    if ((await isWritten(copy, next, token)) && copy.isSame((await copy.read()).text, next)) return;
+    if ((await isWritten(copy, next, read.token)) && copy.isSame(shownIn(await copy.read()), next)) return;
   }
   throw new KeyturnError('store-conflict', `${what} in the ${copy.label} is changed by somebody else all the time.`, {
     hint: 'Let nothing else write there, or give the mirror a key of its own.',
     details: { key: copy.key },
   });
+}
+
+export function shownIn({ text, shown }: ReadCopy<unknown>): string | null {
+  return shown === undefined ? text : shown;
 }
 
 /** A write whose answer was lost may have been done. */
@@ -44,7 +57,7 @@ async function isWritten<Token>(copy: ComparedCopy<Token>, next: string, token: 
   } catch (error) {
     if (!isKeyturnError(error, 'store-unreachable')) throw error;
     const read = await copy.read().catch(() => null);
-    if (read !== null && copy.isSame(read.text, next)) return true;
+    if (read !== null && copy.isSame(shownIn(read), next)) return true;
     throw error;
   }
 }

@@ -15,7 +15,8 @@ import type {
 import { requireScratch } from '../../src/ports/scratch.ts';
 import { commitCompared } from './commit.ts';
 import { GoogleClient } from './google/client.ts';
-import { GoogleLog, type Accepted } from './google/log.ts';
+import type { Accepted } from './google/known.ts';
+import { GoogleLog } from './google/log.ts';
 import { GooglePlainCopies } from './google/plain.ts';
 import { probeGoogle } from './google/probe.ts';
 import { GoogleVersions } from './google/versions.ts';
@@ -76,7 +77,7 @@ class GoogleStore implements SecretStore {
   #readable(name: StoreName, read: Awaited<ReturnType<GoogleLog['read']>>): Readable {
     if (read.state !== 'present') return { state: read.state, token: null };
     const { text, number } = read.accepted;
-    const keyring = parseKeyring(text ?? '', this.#place(name), name.secret);
+    const keyring = parseKeyring(text, this.#place(name), name.secret);
     return { state: 'present', keyring, token: String(number) };
   }
 
@@ -99,7 +100,7 @@ class GoogleStore implements SecretStore {
   }
 
   async purge(name: StoreName): Promise<void> {
-    await this.#log.destroyOthers(wantedKeyring(name));
+    await this.#log.destroyOthers(wantedKeyring(name), name.secret);
   }
 
   async erase(name: StoreName): Promise<void> {

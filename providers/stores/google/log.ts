@@ -1,38 +1,33 @@
 import pLimit from 'p-limit';
 import { KeyturnError } from '../../../src/model/errors.ts';
-import type { Clock } from '../../../src/ports/system.ts';
 import { storeDeleted } from '../../../src/ports/store-errors.ts';
+import type { Clock } from '../../../src/ports/system.ts';
 import type { Wanted } from '../key.ts';
 import { readsAtOnce } from '../reads.ts';
+import {
+  nothing,
+  reconsidered,
+  splitCounter,
+  taken,
+  withCounter,
+  type Accepted,
+  type Known,
+  type Seen,
+} from './known.ts';
 import type { GoogleVersions, Numbered } from './versions.ts';
 
 /**
- * The numbers of a secret's versions are a log of documents. Each carries its *counter*: that of the document it was made
- * from, and one more. Accepted is the highest counter, and the lowest number among equals, once the log was read by number to
- * its end. So of two documents that were made from one base the earlier wins, everybody who reads the same log comes to the
- * same, and nothing is asked that may be answered from an older moment. Why so: docs/google.md.
+ * The numbers of a secret's versions are a log of documents, and what is accepted is judged once it was read by number to its
+ * end. So of two documents that were made from one base the earlier wins, everybody who reads the same log comes to the same,
+ * and nothing is asked that may be answered from an older moment. The rules are in `known.ts`.
  */
-
-/** The document that stands. */
-export interface Accepted {
-  readonly number: number;
-  readonly counter: number;
-  /** Null where its bytes are no text. */
-  readonly text: string | null;
-}
 
 export type LogRead =
   { readonly state: 'absent' | 'empty' } | { readonly state: 'present'; readonly accepted: Accepted };
 
-/** What is known of one log. */
-interface Known {
-  /** Up to here every number was looked at. */
-  readonly end: number;
-  readonly accepted: Accepted | null;
-  /** A number beyond the accepted one that a person closed and can open again. */
-  readonly disabled: number | null;
-  /** A number that keyturn did not write. */
-  readonly foreign: number | null;
+/** What is remembered of one log. */
+interface Remembered {
+  readonly known: Known;
   /** When a list was last looked at; a moment of the monotonic clock. */
   readonly listedAt: number;
 }
@@ -44,19 +39,6 @@ const listEveryMs = 10 * 60_000;
 const missingAgain = 3;
 const missingPauseMs = 200;
 
-/** The first line of a version; the document is all after it. */
-const opening = /^\{"counter":(\d{1,15})\}\n/;
-
-export function withCounter(text: string, counter: number): string {
-  return `{"counter":${String(counter)}}\n${text}`;
-}
-
-/** Null where the line is missing: somebody else wrote it. */
-export function splitCounter(text: string): { readonly counter: number; readonly text: string } | null {
-  const found = opening.exec(text);
-  return found === null ? null : { counter: Number(found[1]), text: text.slice(found[0].length) };
-}
-
 /** What it asks of Secret Manager. */
 export type NumberedVersions = Pick<
   GoogleVersions,
@@ -67,7 +49,7 @@ export type NumberedVersions = Pick<
 export class GoogleLog {
   readonly #versions: NumberedVersions;
   readonly #clock: Clock;
-  readonly #known = new Map<string, Known>();
+  readonly #remembered = new Map<string, Remembered>();
 
   constructor(versions: NumberedVersions, clock: Clock) {
     this.#versions = versions;
@@ -76,26 +58,10 @@ export class GoogleLog {
 
   /** One call where nothing is new. `secret` is whose keyring it is; `anew` forgets what was read before. */
   async read(wanted: Wanted, secret: string, { anew = false } = {}): Promise<LogRead> {
-    if (anew) this.#known.delete(wanted.key);
+    if (anew) this.#remembered.delete(wanted.key);
     const known = await this.#readOn(wanted);
     if (known === null) return { state: 'absent' };
-    const place = `the ${this.#versions.label} at ${JSON.stringify(wanted.key)}`;
-    const resource = this.#versions.resourceOf(wanted);
-    if (known.foreign !== null) {
-      const version = `version ${String(known.foreign)} of ${resource}`;
-      throw new KeyturnError(
-        'store-corrupt',
-        `The keyring of ${secret} in ${place} cannot be used: keyturn did not write its ${version}.`,
-        {
-          hint: `Find out who did; then destroy that version (gcloud secrets versions destroy ${String(known.foreign)} --secret=…). The one before it is still there.`,
-          details: { resource, version: known.foreign },
-        },
-      );
-    }
-    if (known.disabled !== null) {
-      const hint = `Version ${String(known.disabled)} is disabled. Enable it (gcloud secrets versions enable), or destroy it.`;
-      throw storeDeleted(secret, place, { resource, version: known.disabled }, hint);
-    }
+    this.#refuseTrouble(wanted, secret, known);
     return known.accepted === null ? { state: 'empty' } : { state: 'present', accepted: known.accepted };
   }
 
@@ -122,98 +88,122 @@ export class GoogleLog {
   /** Takes the secret away, with its whole log. */
   async remove(wanted: Wanted): Promise<void> {
     await this.#versions.remove(wanted);
-    this.#known.delete(wanted.key);
+    this.#remembered.delete(wanted.key);
   }
 
-  /** Destroys every version but the accepted one, of what was read. */
-  async destroyOthers(wanted: Wanted): Promise<void> {
+  /** Destroys every version but the accepted one, of what was read; none while a person has to decide about one. */
+  async destroyOthers(wanted: Wanted, secret: string): Promise<void> {
     const known = await this.#readOn(wanted);
-    const accepted = known?.accepted ?? null;
-    if (known === null || accepted === null) return;
-    const listed = await this.#versions.list(wanted);
-    const others = listed.filter(({ number, isDestroyed }) => !isDestroyed && number !== accepted.number);
-    // What came after the end that was read may be a later document.
-    await pLimit(readsAtOnce).map(
-      others.filter(({ number }) => number <= known.end),
-      ({ number }) => this.#versions.destroy(wanted, number),
+    const kept = known?.accepted?.number ?? null;
+    if (known === null || kept === null) return;
+    this.#refuseTrouble(wanted, secret, known);
+    // A list may not show yet what is to be destroyed; what it shows as destroyed is so for good.
+    const destroyed = destroyedIn(await this.#versions.list(wanted));
+    const others = numbersTo(1, known.end).filter((number) => number !== kept && !destroyed.has(number));
+    await pLimit(readsAtOnce).map(others, (number) => this.#versions.destroy(wanted, number));
+  }
+
+  #refuseTrouble(wanted: Wanted, secret: string, { trouble }: Known): void {
+    if (trouble === null) return;
+    const { number, kind } = trouble;
+    const place = `the ${this.#versions.label} at ${JSON.stringify(wanted.key)}`;
+    const resource = this.#versions.resourceOf(wanted);
+    if (kind === 'disabled') {
+      const hint = `Version ${String(number)} is disabled. Enable it (gcloud secrets versions enable), or destroy it.`;
+      throw storeDeleted(secret, place, { resource, version: number }, hint);
+    }
+    const version = `version ${String(number)} of ${resource}`;
+    throw new KeyturnError(
+      'store-corrupt',
+      `The keyring of ${secret} in ${place} cannot be used: keyturn did not write its ${version}.`,
+      {
+        hint: `Find out who did; then destroy that version (gcloud secrets versions destroy ${String(number)} --secret=…). The one before it is still there.`,
+        details: { resource, version: number },
+      },
     );
   }
 
   /** Null where there is no such secret. `least` is a number that exists: the end is not before it. */
   async #readOn(wanted: Wanted, least = 0): Promise<Known | null> {
-    const before = reconsidered(this.#known.get(wanted.key) ?? null);
+    const before = this.#remembered.get(wanted.key) ?? null;
     const isFresh = before !== null && this.#clock.monotonic() - before.listedAt < listEveryMs;
-    const from = isFresh ? before : await this.#readListed(wanted, before);
-    if (from === null) {
-      this.#known.delete(wanted.key);
+    const listedAt = isFresh ? before.listedAt : this.#clock.monotonic();
+    let known = before === null ? null : reconsidered(before.known);
+    if (!isFresh) known = await this.#readListed(wanted, known);
+    if (known === null && least === 0) {
+      this.#remembered.delete(wanted.key);
       return null;
     }
-    let known = from;
+    known ??= nothing;
     for (let number = known.end + 1; ; number += 1) {
-      const found = await this.#numbered(wanted, number, number < least);
-      if (found.state === 'none' && number >= least) break;
-      known = await this.#taking(wanted, known, { number, found });
+      const found = await this.#numbered(wanted, number, number <= least);
+      if (found.state === 'none' && number > least) break;
+      if (found.state === 'none' && number === least) throw this.#unseen(wanted, number);
+      known = taken(known, number, await this.#seen(wanted, number, found));
     }
-    this.#known.set(wanted.key, known);
+    this.#remembered.set(wanted.key, { known, listedAt });
     return known;
   }
 
   /** What a list shows, read by number. Nothing is taken from the list but that a number exists, or is destroyed for good. */
   async #readListed(wanted: Wanted, before: Known | null): Promise<Known | null> {
-    // No list is asked whether there is anything.
-    const isFirstThere = before !== null || (await this.#versions.access(wanted, 1)).state !== 'none';
-    if (!isFirstThere) {
-      const isThere = (await this.#versions.secret(wanted)) !== null;
-      return isThere ? { ...nothing, listedAt: this.#clock.monotonic() } : null;
-    }
-    const listed = await this.#versions.list(wanted);
     const accepted = before?.accepted ?? null;
-    const isOpen = accepted !== null && (await this.#versions.access(wanted, accepted.number)).state === 'open';
-    let known: Known = { ...((isOpen ? before : null) ?? nothing), listedAt: this.#clock.monotonic() };
-    const last = listed.at(-1)?.number ?? 0;
-    const destroyed = new Set(listed.filter(({ isDestroyed }) => isDestroyed).map(({ number }) => number));
-    const numbers = Array.from({ length: Math.max(0, last - known.end) }, (_, index) => known.end + 1 + index);
-    const read = await pLimit(readsAtOnce).map(numbers, async (number) => ({
-      number,
-      found: destroyed.has(number) ? none : await this.#numbered(wanted, number, true),
-    }));
-    for (const each of read) known = await this.#taking(wanted, known, each);
+    const found = await this.#versions.access(wanted, accepted?.number ?? 1);
+    // Not every server has a list of what is not there.
+    if (found.state === 'none' && (await this.#versions.secret(wanted)) === 'absent') return null;
+    const listed = await this.#versions.list(wanted);
+    // No list alone is believed that there is nothing.
+    if (found.state === 'none' && (listed ?? []).length === 0) return listed === null ? null : nothing;
+    // A secret that was deleted and made again begins at 1 again.
+    const isSame =
+      accepted !== null && found.state === 'open' && found.text === withCounter(accepted.text, accepted.counter);
+    let known = (isSame ? before : null) ?? nothing;
+    const destroyed = destroyedIn(listed);
+    const numbers = numbersTo(known.end + 1, listed?.at(-1)?.number ?? 0);
+    const seen = await pLimit(readsAtOnce).map(numbers, async (number): Promise<Seen> => {
+      if (destroyed.has(number)) return { state: 'gone' };
+      return this.#seen(wanted, number, await this.#numbered(wanted, number, true));
+    });
+    for (const [index, each] of seen.entries()) known = taken(known, numbers[index] ?? 0, each);
     return known;
   }
 
   /** A number that is not there while a later one is, is asked for again: then it was skipped. */
-  async #numbered(wanted: Wanted, number: number, isBelow: boolean): Promise<Numbered> {
+  async #numbered(wanted: Wanted, number: number, isThere: boolean): Promise<Numbered> {
     let found = await this.#versions.access(wanted, number);
-    for (let again = 0; isBelow && found.state === 'none' && again < missingAgain; again += 1) {
+    for (let again = 0; isThere && found.state === 'none' && again < missingAgain; again += 1) {
       await this.#clock.sleep(missingPauseMs * 2 ** again);
       found = await this.#versions.access(wanted, number);
     }
     return found;
   }
 
-  async #taking(
-    wanted: Wanted,
-    known: Known,
-    { number, found }: { readonly number: number; readonly found: Numbered },
-  ): Promise<Known> {
-    const reached = { ...known, end: number };
-    if (found.state === 'none') return reached;
+  async #seen(wanted: Wanted, number: number, found: Numbered): Promise<Seen> {
+    if (found.state === 'none') return { state: 'gone' };
     if (found.state === 'closed') {
-      return (await this.#versions.isDisabled(wanted, number)) ? { ...reached, disabled: number } : reached;
+      return { state: (await this.#versions.isDisabled(wanted, number)) ? 'disabled' : 'gone' };
     }
     const document = found.text === null ? null : splitCounter(found.text);
-    if (document === null) return { ...reached, foreign: number };
-    if (known.accepted !== null && document.counter <= known.accepted.counter) return reached;
-    return { ...reached, accepted: { number, ...document }, disabled: null };
+    return document === null ? { state: 'foreign' } : { state: 'document', ...document };
+  }
+
+  /** Neither won nor lost: it is left there, and the same commit again finds out. */
+  #unseen(wanted: Wanted, number: number): KeyturnError {
+    const resource = this.#versions.resourceOf(wanted);
+    return new KeyturnError(
+      'store-unreachable',
+      `${wanted.what} cannot be judged: the ${this.#versions.label} does not show yet the version that was added.`,
+      { hint: 'It is tried again.', details: { resource, version: number } },
+    );
   }
 }
 
-const nothing = { end: 0, accepted: null, disabled: null, foreign: null } as const;
+function destroyedIn(
+  listed: readonly { readonly number: number; readonly isDestroyed: boolean }[] | null,
+): ReadonlySet<number> {
+  return new Set((listed ?? []).filter(({ isDestroyed }) => isDestroyed).map(({ number }) => number));
+}
 
-const none = { state: 'none' } as const;
-
-/** What a person may have mended since is looked at again. */
-function reconsidered(known: Known | null): Known | null {
-  if (known === null || (known.foreign === null && known.disabled === null)) return known;
-  return { ...known, end: known.accepted?.number ?? 0, foreign: null, disabled: null };
+function numbersTo(first: number, last: number): readonly number[] {
+  return Array.from({ length: Math.max(0, last - first + 1) }, (_, index) => first + index);
 }

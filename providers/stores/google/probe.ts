@@ -26,8 +26,9 @@ async function settings(versions: GoogleVersions, { names }: ProbeRequest): Prom
   const look = await finding('settings', async () => {
     for (const { secret, key } of names.slice(0, describedAtMost)) {
       const found = await versions.secret({ key, what: `The keyring of ${secret}` });
-      if ((found?.expireTime ?? null) !== null) expiring.push(secret);
-      if ((found?.rotation?.nextRotationTime ?? null) !== null) rotating.push(secret);
+      if (typeof found === 'string') continue;
+      if ((found.expireTime ?? null) !== null) expiring.push(secret);
+      if ((found.rotation?.nextRotationTime ?? null) !== null) rotating.push(secret);
     }
     const most =
       names.length > describedAtMost ? `the first ${String(describedAtMost)} of these secrets` : 'these secrets';

@@ -52,15 +52,16 @@ export class GoogleVersions {
     return { state: 'open', text: textOf(answer[0].payload?.data ?? '') };
   }
 
-  /** Ascending; of a secret that there is. */
-  async list(wanted: Wanted): Promise<readonly Listed[]> {
+  /** Ascending; null where there is no such secret. */
+  async list(wanted: Wanted): Promise<readonly Listed[] | null> {
     const asked = this.#asked(wanted, 'secretmanager.versions.list');
     const { answer } = await this.#client.call(
       asked,
       (sdk, options) => sdk.listSecretVersions({ parent: asked.resource }, options),
       [grpcCode.notFound],
     );
-    const listed = (answer?.[0] ?? []).map(({ name, state }) => ({
+    if (answer === null) return null;
+    const listed = answer[0].map(({ name, state }) => ({
       number: numberOf(name),
       isDestroyed: state === 'DESTROYED',
     }));
@@ -115,15 +116,15 @@ export class GoogleVersions {
     ]);
   }
 
-  /** Null where there is none. Who may not know takes it for none, which is the same to a reader. */
-  async secret(wanted: Wanted): Promise<Secret | null> {
+  /** `unknown` where the account may not know. */
+  async secret(wanted: Wanted): Promise<Secret | 'absent' | 'unknown'> {
     const asked = this.#asked(wanted, 'secretmanager.secrets.get');
-    const { answer } = await this.#client.call(
+    const { answer, code } = await this.#client.call(
       asked,
       (sdk, options) => sdk.getSecret({ name: asked.resource }, options),
       [grpcCode.notFound, grpcCode.permissionDenied],
     );
-    return answer?.[0] ?? null;
+    return answer?.[0] ?? (code === grpcCode.notFound ? 'absent' : 'unknown');
   }
 
   /** With all its versions; one that is not there too. */

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { splitCounter } from '../../../providers/stores/google/log.ts';
+import { splitCounter } from '../../../providers/stores/google/known.ts';
 import type { Network } from '../../../src/testing/stores/place.ts';
 import { openGrpcNetwork } from '../../conformance/grpc-network.ts';
 import { openHttpNetwork } from '../../conformance/http-network.ts';

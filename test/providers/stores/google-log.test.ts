@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { GoogleLog, splitCounter, withCounter, type NumberedVersions } from '../../../providers/stores/google/log.ts';
+import { splitCounter, withCounter } from '../../../providers/stores/google/known.ts';
+import { GoogleLog, type NumberedVersions } from '../../../providers/stores/google/log.ts';
 import type { Numbered } from '../../../providers/stores/google/versions.ts';
 import type { Clock } from '../../../src/ports/system.ts';
 import { errorOf } from '../../conformance/secret-store.ts';
@@ -19,7 +20,8 @@ class Made implements NumberedVersions {
   /** Right before a version is added. */
   beforeAdd: (() => void) | null = null;
   readonly calls: string[] = [];
-  #isThere = true;
+  isThere = true;
+  mayKnow = true;
   skipped = 0;
 
   resourceOf(): string {
@@ -44,6 +46,7 @@ class Made implements NumberedVersions {
 
   async list(): ReturnType<NumberedVersions['list']> {
     this.calls.push('list');
+    if (!this.isThere) return null;
     const numbers = [...this.texts.keys()].filter((number) => number <= this.listsUntil).toSorted((a, b) => a - b);
     return numbers.map((number) => ({ number, isDestroyed: this.destroyed.has(number) }));
   }
@@ -53,8 +56,8 @@ class Made implements NumberedVersions {
   }
 
   async create(): Promise<boolean> {
-    const isNew = !this.#isThere;
-    this.#isThere = true;
+    const isNew = !this.isThere;
+    this.isThere = true;
     return isNew;
   }
 
@@ -71,11 +74,12 @@ class Made implements NumberedVersions {
 
   async remove(): Promise<void> {
     this.texts.clear();
-    this.#isThere = false;
+    this.isThere = false;
   }
 
   async secret(): ReturnType<NumberedVersions['secret']> {
-    return this.#isThere ? {} : null;
+    if (!this.mayKnow) return 'unknown';
+    return this.isThere ? {} : 'absent';
   }
 }
 
@@ -186,7 +190,7 @@ describe('the numbers of versions as a log', () => {
     const read = await log.read(wanted, 'hook');
     expect(await log.write(wanted, 'next', read.state === 'present' ? read.accepted : null, {})).toBe(true);
     expect(await acceptedIn(log)).toEqual({ number: 5, counter: 3 });
-    await log.destroyOthers(wanted);
+    await log.destroyOthers(wanted, 'hook');
     expect([...versions.destroyed].toSorted()).toEqual([1, 2, 3, 4]);
   });
 
@@ -198,7 +202,7 @@ describe('the numbers of versions as a log', () => {
       versions.put(4, 3);
       return list.call(versions);
     };
-    await log.destroyOthers(wanted);
+    await log.destroyOthers(wanted, 'hook');
     expect([...versions.destroyed]).toEqual([1]);
   });
 
@@ -224,8 +228,90 @@ describe('the numbers of versions as a log', () => {
   it('tells absent from empty', async () => {
     expect(await acceptedIn(logOf().log)).toBe('empty');
     const { versions, log } = logOf();
-    versions.secret = () => Promise.resolve(null);
+    versions.isThere = false;
+    for (const mayKnow of [true, false]) {
+      versions.mayKnow = mayKnow;
+      expect(await acceptedIn(log)).toBe('absent');
+    }
+  });
+
+  it('is looked for beyond a first number that was skipped', async () => {
+    const { versions, log } = logOf();
+    versions.put(2, 1);
+    expect(await acceptedIn(log)).toEqual({ number: 2, counter: 1 });
+  });
+
+  it('is not there any more when the secret was deleted, and another one when it was made again', async () => {
+    const { versions, log, time } = logOf(1, 2);
+    await acceptedIn(log);
+    versions.texts.clear();
+    versions.isThere = false;
+    time.ms += 10 * 60_000;
     expect(await acceptedIn(log)).toBe('absent');
+    versions.isThere = true;
+    versions.put(1, 1);
+    expect(await acceptedIn(log)).toEqual({ number: 1, counter: 1 });
+    versions.put(2, 2);
+    await acceptedIn(log);
+    versions.texts.clear();
+    versions.put(1, 1, 'of another log');
+    versions.put(2, 1, 'of another log too');
+    time.ms += 10 * 60_000;
+    expect(await acceptedIn(log)).toEqual({ number: 1, counter: 1 });
+  });
+
+  it('does not take a loser that was left behind for the winner that a person disabled', async () => {
+    const { versions, log } = logOf(1, 2, 2);
+    versions.disabled.add(2);
+    for (const each of [log, log, new GoogleLog(versions, new Time())]) {
+      expect(await errorOf(each.read(wanted, 'hook'))).toMatchObject({ code: 'store-deleted' });
+    }
+    versions.disabled.delete(2);
+    expect(await acceptedIn(log)).toEqual({ number: 2, counter: 2 });
+  });
+
+  it('goes on above one that a person disabled, when that cannot have been the winner', async () => {
+    const { versions, log } = logOf(1, 2, 3);
+    versions.disabled.add(1);
+    versions.disabled.add(2);
+    expect(await acceptedIn(log)).toEqual({ number: 3, counter: 3 });
+  });
+
+  it('stays broken by what keyturn did not write, also when somebody was about to write', async () => {
+    const { versions, log } = logOf(1);
+    const read = await log.read(wanted, 'hook');
+    versions.beforeAdd = () => versions.texts.set(2, 'a value put+by/hand');
+    await log.write(wanted, 'mine', read.state === 'present' ? read.accepted : null, {});
+    for (const each of [log, log, new GoogleLog(versions, new Time())]) {
+      expect(await errorOf(each.read(wanted, 'hook'))).toMatchObject({ code: 'store-corrupt' });
+    }
+  });
+
+  it('has nothing destroyed while a person has to decide', async () => {
+    const { versions, log } = logOf(1, 2, 3);
+    await acceptedIn(log);
+    versions.put(4, 4);
+    versions.disabled.add(4);
+    expect(await errorOf(log.destroyOthers(wanted, 'hook'))).toMatchObject({ code: 'store-deleted' });
+    expect([...versions.destroyed]).toEqual([]);
+  });
+
+  it('has older versions destroyed that a list does not show yet', async () => {
+    const { versions, log } = logOf(1, 2, 3);
+    await acceptedIn(log);
+    versions.listsUntil = 1;
+    await log.destroyOthers(wanted, 'hook');
+    expect([...versions.destroyed].toSorted()).toEqual([1, 2]);
+  });
+
+  it('leaves an own version alone that is not to be seen yet: it neither won nor lost', async () => {
+    const { versions, log } = logOf(1);
+    const read = await log.read(wanted, 'hook');
+    versions.lagging.set(2, 4);
+    const error = await errorOf(log.write(wanted, 'mine', read.state === 'present' ? read.accepted : null, {}));
+    expect(error).toMatchObject({ code: 'store-unreachable' });
+    expect([...versions.destroyed]).toEqual([]);
+    expect(await acceptedIn(log)).toEqual({ number: 2, counter: 2 });
   });
 
   it('keeps a document exactly behind its counter', () => {

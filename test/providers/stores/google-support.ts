@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { createRequire } from 'node:module';
 import { SecretManagerServiceClient } from '@google-cloud/secret-manager';
-import { splitCounter, withCounter } from '../../../providers/stores/google/log.ts';
+import { splitCounter, withCounter } from '../../../providers/stores/google/known.ts';
 import { createGoogleStore } from '../../../providers/stores/google.ts';
 import { idOf, parentOf } from '../../../providers/stores/google/name.ts';
 import type { GoogleStorePolicy } from '../../../src/model/policy.ts';
