@@ -25,7 +25,7 @@ const most = 1_000;
 const rounds = 3;
 
 /** How many keyrings are written at a time before anything is measured. */
-const writesAtOnce = 16;
+const writesAtOnce = 4;
 
 /** How many calls AWS may be asked for a refresh of a thousand secrets. */
 const awsCalls = 50;

@@ -19,6 +19,9 @@ interface Begun {
 
 const outageMs = 60_000;
 
+/** What makes an SDK tell of every request and answer. */
+const loud = { GOOGLE_SDK_NODE_LOGGING: 'all' };
+
 /** A value in use, two receivers with the rights of receivers alone, and traffic; a policy for each journal. */
 async function beginOn(on: StoreWorld, later: Later, journals: readonly string[]): Promise<Begun> {
   const world = await World.open(later);
@@ -31,11 +34,11 @@ async function beginOn(on: StoreWorld, later: Later, journals: readonly string[]
   world.writePolicy({ secrets: { hook }, more });
   for (const journal of journals) world.writePolicy({ secrets: { hook }, more, journal }, policyFor(journal));
   const old = 'adopted/+=%&-hook-4d7a1c9e0b52';
-  const adopted = await world.run(['adopt', 'hook', '--stdin'], { input: old, env: on.orchestratorEnv });
+  const adopted = await world.run(['adopt', 'hook', '--stdin'], { input: old, env: { ...loud, ...on.orchestratorEnv } });
   expect(adopted, adopted.all).toMatchObject({ code: 0 });
   world.hook().signWith(old);
-  const { url: node } = await world.startReceiver('node', { env: on.receiverEnv });
-  const { url: express } = await world.startReceiver('express', { env: on.receiverEnv });
+  const { url: node } = await world.startReceiver('node', { env: { ...loud, ...on.receiverEnv } });
+  const { url: express } = await world.startReceiver('express', { env: { ...loud, ...on.receiverEnv } });
   world.hook().send(20, node, express);
   await world.moreDeliveries(20);
   return { world, old, urls: [node, express] };
@@ -44,7 +47,7 @@ async function beginOn(on: StoreWorld, later: Later, journals: readonly string[]
 /** Adopts a value, then rotates it under traffic. In the middle the store is out of reach for a minute, and comes back. */
 export async function rotateOn(on: StoreWorld, later: Later): Promise<StoreRotation> {
   const { world, old, urls } = await beginOn(on, later, []);
-  const rotating = world.start(['rotate', 'hook', '--wait', '--json'], { env: on.orchestratorEnv });
+  const rotating = world.start(['rotate', 'hook', '--wait', '--json'], { env: { ...loud, ...on.orchestratorEnv } });
   await until('the old value is being watched', () => rotating.stdout().includes('"step":"monitor"'), {
     timeoutMs: 60_000,
   });
@@ -73,7 +76,7 @@ export async function raceOn(on: StoreWorld, later: Later): Promise<void> {
   const { world } = begun;
   const ended = await Promise.all(
     journals.map((journal) =>
-      world.run(['rotate', 'hook', '--wait', '--json'], { env: on.orchestratorEnv, policy: policyFor(journal) }),
+      world.run(['rotate', 'hook', '--wait', '--json'], { env: { ...loud, ...on.orchestratorEnv }, policy: policyFor(journal) }),
     ),
   );
   const codes = ended.map(({ code }) => code).toSorted();

@@ -65,9 +65,6 @@ const openAwsWorld: Open = async (server, later) => {
   };
 };
 
-/** What makes the SDK tell of every request and answer. */
-const loud = { GOOGLE_SDK_NODE_LOGGING: 'all' };
-
 const openGoogleWorld: Open = async (server, later) => {
   const network = await openGrpcNetwork(server.address);
   const prefix = `keyturn/${randomUUID()}`;
@@ -79,8 +76,8 @@ const openGoogleWorld: Open = async (server, later) => {
   return {
     network,
     store: { kind: 'google', project, endpoint: network.url, prefix, timeout: '2s' },
-    orchestratorEnv: loud,
-    receiverEnv: loud,
+    orchestratorEnv: {},
+    receiverEnv: {},
     keyringText: async (key) => splitCounter(await admin.newest(key))?.text ?? '',
     plainText: async (key, property) => propertyOf(await admin.newest(key), property),
   };
