@@ -120,7 +120,7 @@ async function chosenSecrets(
       hint: 'Name them: secrets: ["my-hook"].',
     });
   }
-  const { resolveAddress } = await import('../src/model/policy/parse.ts');
+  const { resolveAddress } = await import('../src/model/policy/find.ts');
   return new Map(secrets.map((name) => [name, resolveAddress(policy, name, { environment })]));
 }
 
