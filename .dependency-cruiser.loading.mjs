@@ -25,6 +25,13 @@ export default {
       },
     },
     {
+      name: 'policies-without-mistakes-load-no-schema',
+      comment: 'A receiver and every command read the policy; the schema library is for one with a mistake.',
+      severity: 'error',
+      from: { path: '^providers/policy-file\\.ts$' },
+      to: { path: '(^|/)node_modules/zod/|^zod$', reachable: true },
+    },
+    {
       name: 'receivers-load-no-orchestrator',
       comment: 'What rotates is loaded when somebody rotates.',
       severity: 'error',

@@ -47,7 +47,7 @@ async function runCommand(signal: AbortSignal): Promise<number> {
     {
       async loadPolicy(file) {
         const { loadPolicy } = await import('../providers/policy-file.ts');
-        const { formatProblem } = await import('../src/model/policy/parse.ts');
+        const { formatProblem } = await import('../src/model/policy/problems.ts');
         const { policy, warnings } = await loadPolicy(file, process.env);
         return { policy, warnings: warnings.map((warning) => formatProblem(warning, policy.source)) };
       },

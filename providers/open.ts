@@ -88,18 +88,20 @@ export async function openReceiver(options: OpenReceiverOptions): Promise<Opened
   for (const { secret, scheme } of secrets) {
     if (scheme !== null) verifiers.set(secret, createVerifier({ cache, secret, scheme, usage, log }));
   }
+  // Only this is kept, so that a policy that was read here, which may be large, is not.
+  const addresses = new Map([...chosen].map(([name, { secret }]) => [name, secret]));
   // The cache logs what it could not load; a receiver that starts before its secret exists is as it should be.
   await cache.ready().catch(() => undefined);
   return {
     cache,
     usage,
     log,
-    addressOf: (secret) => chosen.get(secret)?.secret ?? secret,
+    addressOf: (secret) => addresses.get(secret) ?? secret,
     verifier(secret) {
-      const found = verifiers.get(chosen.get(secret)?.secret ?? secret);
+      const found = verifiers.get(addresses.get(secret) ?? secret);
       if (found !== undefined) return found;
       throw new KeyturnError('secret-unknown', `This receiver was not opened with the secret ${secret}.`, {
-        hint: `It has ${[...chosen.keys()].join(', ')}.`,
+        hint: `It has ${[...addresses.keys()].join(', ')}.`,
       });
     },
     async close() {
@@ -120,7 +122,7 @@ async function chosenSecrets(
       hint: 'Name them: secrets: ["my-hook"].',
     });
   }
-  const { resolveAddress } = await import('../src/model/policy/parse.ts');
+  const { resolveAddress } = await import('../src/model/policy/find.ts');
   return new Map(secrets.map((name) => [name, resolveAddress(policy, name, { environment })]));
 }
 

@@ -1,11 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { KeyturnError } from '../src/model/errors.ts';
-import { parsePolicy, policyInvalid, type ParsedPolicy } from '../src/model/policy/parse.ts';
+import { policyInvalid } from '../src/model/policy/problems.ts';
+import { readPolicy, type ParsedPolicy, type PolicyOrigin } from '../src/model/policy/read.ts';
 import { systemCode } from './files.ts';
-
-export { parsePolicy, type ParsedPolicy, type PolicyOrigin, type PolicyProblem } from '../src/model/policy/parse.ts';
-export type { Policy, SecretPolicy } from '../src/model/policy.ts';
 
 /** The file's name where neither `--policy` nor `KEYTURN_POLICY` gives another. */
 export const policyFileName = 'rotation-policy.json';
@@ -37,7 +35,14 @@ export async function loadPolicy(
   } catch {
     throw policyInvalid(file, [{ path: '', message: 'the file is not UTF-8 text', line: 1, column: 1 }]);
   }
-  return parsePolicy(text, { source: file, folder: dirname(file) });
+  const origin = { source: file, folder: dirname(file) };
+  return readPolicy(text, origin) ?? (await explained(text, origin));
+}
+
+/** What the schema says of a policy that may have a mistake. */
+async function explained(text: string, origin: PolicyOrigin): Promise<ParsedPolicy> {
+  const { parsePolicy } = await import('../src/model/policy/parse.ts');
+  return parsePolicy(text, origin);
 }
 
 /** The absolute path of the policy that `loadPolicy` would read. */

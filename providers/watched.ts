@@ -22,9 +22,9 @@ export function watchedBy(log: Log): Watched {
   return { log: redacting(log), clock: realClock };
 }
 
-/** Opens each store of a policy once, at its first use. */
+/** Opens each store of a policy once, at its first use. It keeps nothing else of the policy. */
 export function storesOf(
-  policy: Policy,
+  { source, stores }: Pick<Policy, 'source' | 'stores'>,
   watched: Watched,
 ): {
   readonly open: (name: string) => Promise<SecretStore>;
@@ -34,13 +34,13 @@ export function storesOf(
   const open = (name: string): Promise<SecretStore> => {
     const before = opened.get(name);
     if (before !== undefined) return before;
-    const settings = policy.stores[name];
+    const settings = stores[name];
     if (settings === undefined) {
-      throw new KeyturnError('policy-invalid', `The policy ${policy.source} has no store ${name}.`, {
+      throw new KeyturnError('policy-invalid', `The policy ${source} has no store ${name}.`, {
         hint: 'A run keeps the store that it began with. Give the policy that store again until the run has ended, or use the policy that the run was started with.',
       });
     }
-    const store = openStore(settings, surroundings, storeCredentials(policy, name, watched));
+    const store = openStore(settings, surroundings, storeCredentials(source, name, watched));
     const guarded = store.then((bare) => tracedStore(remembering(bare, watched.log), watched));
     opened.set(name, guarded);
     return guarded;
@@ -53,9 +53,9 @@ export function storesOf(
 }
 
 /** What a store needs to be opened; receivers read it too. */
-function storeCredentials(policy: Policy, store: string, { log }: Watched): PartCredential {
+function storeCredentials(source: string, store: string, { log }: Watched): PartCredential {
   return async (name, reference, options) => {
-    const context = { folder: dirname(policy.source), env: process.env, name, of: `the store ${store}`, ...options };
+    const context = { folder: dirname(source), env: process.env, name, of: `the store ${store}`, ...options };
     const { value } = await readCredential(reference, context);
     log.remember(value);
     return value;

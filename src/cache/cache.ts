@@ -26,6 +26,9 @@ const loadDeadlineMs = 5_000;
 
 const firstRetryMs = 1_000;
 
+/** How many secrets are read at a time, which stores that take many names in one call can fill their calls with. */
+const partSize = 100;
+
 /**
  * Loads the keyrings of `secrets` and keeps them fresh in the background; the first load begins at once.
  * Throws `usage` where the options make no sense.
@@ -224,17 +227,32 @@ class RefreshingCache implements SecretCache {
   async #load(entries: readonly CacheEntry[], deadlineMs: number, background: boolean): Promise<void> {
     const beganAt = this.#clock.monotonic();
     const deadline = new AbortController();
-    const answered = await Promise.race([
-      this.#read(entries, beganAt).then(() => true),
-      this.#sleep(deadlineMs, deadline, background).then(() => false),
-    ]);
-    if (answered) {
+    const lacking = new Set(entries);
+    let isOver = false;
+    const sleep = this.#sleep(deadlineMs, deadline, background).then(() => void (isOver = true));
+    await Promise.race([this.#readAll(lacking, beganAt, () => isOver), sleep]);
+    if (lacking.size === 0) {
       deadline.abort(wakeUp);
     } else if (!this.#closed) {
-      for (const entry of entries) {
+      for (const entry of lacking) {
         const message = `The secret store did not answer for ${entry.name.secret} within ${formatDuration(deadlineMs)}.`;
         this.#update(entry, () => entry.fail(unreachable(entry.name.secret, message), beganAt));
       }
+    }
+  }
+
+  /**
+   * In parts, each of which is taken in before the next is read: taking in a thousand at once would keep the event loop
+   * for longer than a message may wait, and all their documents in memory. What was taken in is no longer `lacking`.
+   * Those come first that were asked for longest ago, so that a store too slow for all of them starves none.
+   */
+  async #readAll(lacking: Set<CacheEntry>, beganAt: number, isOver: () => boolean): Promise<void> {
+    const entries = [...lacking].toSorted((a, b) => a.askedAt - b.askedAt);
+    for (let from = 0; from < entries.length && !isOver(); from += partSize) {
+      const part = entries.slice(from, from + partSize);
+      for (const entry of part) entry.askedAt = beganAt;
+      await this.#read(part, beganAt);
+      for (const entry of part) lacking.delete(entry);
     }
   }
 

@@ -29,6 +29,8 @@ export class CacheEntry {
   /** When the regular refresher tries this secret again out of turn, monotonic. */
   retryAt = Number.POSITIVE_INFINITY;
   failures = 0;
+  /** When the newest load began that came to ask for it, monotonic. */
+  askedAt = Number.MIN_SAFE_INTEGER;
   pace: Pace = freePace;
   refetching: RunningRefetch | null = null;
   /** A refetch that waits for its turn: its load has not begun. */

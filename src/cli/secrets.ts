@@ -1,5 +1,5 @@
 import { KeyturnError } from '../model/errors.ts';
-import { findSecrets, resolveAddress } from '../model/policy/parse.ts';
+import { findSecrets, resolveAddress } from '../model/policy/find.ts';
 import type { Policy, SecretPolicy } from '../model/policy.ts';
 import type { GlobalOptions } from './context.ts';
 

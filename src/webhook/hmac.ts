@@ -1,4 +1,4 @@
-import { createHmac, createSecretKey, hash, timingSafeEqual, type KeyObject } from 'node:crypto';
+import { createHmac, createSecretKey, hash, timingSafeEqual } from 'node:crypto';
 import { KeyturnError } from '../model/errors.ts';
 import { schemeOf, type Scheme } from './schemes.ts';
 
@@ -13,14 +13,19 @@ const digestBytes = 32;
 /** Longer bodies would make the scratch memory large, and gain nothing: there the hashing itself is all that costs. */
 const maxScratchBody = 64 * 1024;
 
-/** A value prepared for verifying. Zeroed by `retireKey`. */
+/** A value prepared for verifying: all that stays of it is in these two. Zeroed by `retireKey`. */
 export interface HmacKey {
-  readonly keyObject: KeyObject;
   /** The block before the body in the inner hash. */
   readonly inner: Buffer;
   /** The block of the outer hash, with room for the inner digest behind it. */
   readonly outer: Buffer;
 }
+
+const innerPad = 0x36;
+const outerPad = 0x5c;
+
+/** A key as one block: zero but while one is prepared. */
+const keyBlock = Buffer.alloc(blockBytes);
 
 const scratch = Buffer.allocUnsafeSlow(blockBytes + maxScratchBody);
 const expected = Buffer.allocUnsafeSlow(digestBytes);
@@ -29,25 +34,28 @@ const actual = Buffer.allocUnsafeSlow(digestBytes);
 /** Views of the start of `scratch` by length: making one costs as much as a tenth of a verification. */
 const views: (Buffer | undefined)[] = new Array<Buffer | undefined>(256).fill(undefined);
 
-/** Throws `value-refused` for an empty value: HMAC would take it, and everybody could sign. */
+/** HMAC would take an empty value. */
+function refuseEmpty(value: string): void {
+  if (value !== '') return;
+  throw new KeyturnError('value-refused', 'An empty value cannot be used as a key: everybody could sign with it.');
+}
+
+/** Throws `value-refused` for an empty value. */
 export function prepareKey(value: string): HmacKey {
-  if (value === '') {
-    throw new KeyturnError('value-refused', 'An empty value cannot be used as a key: everybody could sign with it.');
+  refuseEmpty(value);
+  if (Buffer.byteLength(value) > blockBytes) hash('sha256', value, 'buffer').copy(keyBlock);
+  else keyBlock.write(value);
+  // One piece of memory for both: a receiver may hold thousands of them.
+  const blocks = Buffer.allocUnsafeSlow(2 * blockBytes + digestBytes);
+  const inner = blocks.subarray(0, blockBytes);
+  const outer = blocks.subarray(blockBytes);
+  for (let at = 0; at < blockBytes; at += 1) {
+    const byte = keyBlock[at] ?? 0;
+    inner[at] = byte ^ innerPad;
+    outer[at] = byte ^ outerPad;
   }
-  const bytes = Buffer.from(value, 'utf8');
-  const block = Buffer.alloc(blockBytes);
-  if (bytes.length > blockBytes) hash('sha256', bytes, 'buffer').copy(block);
-  else bytes.copy(block);
-  const inner = Buffer.allocUnsafeSlow(blockBytes);
-  const outer = Buffer.allocUnsafeSlow(blockBytes + digestBytes);
-  for (const [at, byte] of block.entries()) {
-    inner[at] = byte ^ 0x36;
-    outer[at] = byte ^ 0x5c;
-  }
-  const keyObject = createSecretKey(bytes);
-  bytes.fill(0);
-  block.fill(0);
-  return { keyObject, inner, outer };
+  keyBlock.fill(0);
+  return { inner, outer };
 }
 
 /** Erases what was prepared; the key must not be used again. */
@@ -84,9 +92,7 @@ export function findKey(keys: readonly { readonly key: HmacKey }[], body: Uint8A
   for (let index = 0; index < keys.length; index += 1) {
     const key = keys[index]?.key;
     if (key === undefined) continue;
-    const digest = fits
-      ? digestOfScratch(key, length)
-      : createHmac('sha256', key.keyObject).update(body).digest('binary');
+    const digest = fits ? digestOfScratch(key, length) : digestOfLong(key, body);
     write(digest, actual, 0);
     if (timingSafeEqual(expected, actual)) return index;
   }
@@ -98,6 +104,14 @@ function digestOfScratch(key: HmacKey, length: number): string {
   scratch.set(key.inner, 0);
   write(hash('sha256', viewOf(blockBytes + length), 'binary'), key.outer, blockBytes);
   return hash('sha256', key.outer, 'binary');
+}
+
+/** The key is made anew from its block, which is the same key to HMAC: beside so much hashing that costs nothing. */
+function digestOfLong({ inner }: HmacKey, body: Uint8Array): string {
+  for (let at = 0; at < blockBytes; at += 1) keyBlock[at] = (inner[at] ?? 0) ^ innerPad;
+  const hmac = createHmac('sha256', createSecretKey(keyBlock));
+  keyBlock.fill(0);
+  return hmac.update(body).digest('binary');
 }
 
 function viewOf(length: number): Buffer {
@@ -127,6 +141,6 @@ export function sign(
   body: Uint8Array | string,
 ): Readonly<Record<string, string>> {
   const { header, prefix } = schemeOf(scheme);
-  const { keyObject } = prepareKey(value);
-  return { [header]: prefix + createHmac('sha256', keyObject).update(body).digest('hex') };
+  refuseEmpty(value);
+  return { [header]: prefix + createHmac('sha256', value).update(body).digest('hex') };
 }

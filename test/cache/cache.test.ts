@@ -397,6 +397,41 @@ describe('a failure', () => {
     await cache.close();
   });
 
+  test('many secrets are read in parts, and what has arrived of them counts although the rest hangs', async () => {
+    const secrets = Array.from({ length: 250 }, (_, index) => `hook-${String(index)}`);
+    const { clock, store, cache } = openByHand(secrets);
+    const ready = expect(cache.ready()).rejects.toThrow('The secret store did not answer for hook-100 within 15s.');
+    expect(store.reads.map(({ names }) => names.length)).toEqual([100]);
+    store.reads[0]!.answer(Object.fromEntries(store.reads[0]!.names.map((name) => [name, settled(name)])));
+    await clock.advance(0);
+    expect(store.reads.map(({ names }) => names.length)).toEqual([100, 100]);
+    expect(idsOf(cache, 'hook-99')).toEqual(['v1']);
+    await clock.advance(15_000);
+    await ready;
+    expect(cache.status('hook-99').error).toBeNull();
+    expect(['hook-100', 'hook-249'].map((name) => cache.status(name).error?.code)).toEqual([
+      'store-unreachable',
+      'store-unreachable',
+    ]);
+    store.reads[1]!.answer(Object.fromEntries(store.reads[1]!.names.map((name) => [name, settled(name)])));
+    await clock.advance(0);
+    expect(idsOf(cache, 'hook-199')).toEqual(['v1']);
+    // The load is over, so the rest is left to the next one.
+    expect(store.reads).toHaveLength(2);
+    await cache.close();
+  });
+
+  test('a store too slow for all of them starves none: what was not asked for comes first', async () => {
+    const secrets = Array.from({ length: 150 }, (_, index) => `hook-${String(index)}`);
+    const { clock, store, cache } = openByHand(secrets);
+    const ready = expect(cache.ready()).rejects.toMatchObject({ code: 'store-unreachable' });
+    await clock.advance(15_000);
+    await ready;
+    await clock.advance(1_200);
+    expect(store.reads.map(({ names }) => names[0])).toEqual(['hook-0', 'hook-100']);
+    await cache.close();
+  });
+
   test('an answer that arrives after a later one cannot take it back', async () => {
     const { clock, store, cache } = openByHand();
     const first = settled('hook');

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { loadPolicy } from '../../providers/policy-file.ts';
 import { main } from '../../src/cli/main.ts';
-import { formatProblem } from '../../src/model/policy/parse.ts';
+import { formatProblem } from '../../src/model/policy/problems.ts';
 import { hook, smallest, smallestWith } from '../model/policy/fixture.ts';
 
 interface Outcome {

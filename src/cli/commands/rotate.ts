@@ -2,7 +2,7 @@ import pLimit from 'p-limit';
 import { journalWait } from '../../decide/problems.ts';
 import { formatDuration, parseDuration } from '../../model/duration.ts';
 import { isKeyturnError, KeyturnError } from '../../model/errors.ts';
-import { findSecrets } from '../../model/policy/parse.ts';
+import { findSecrets } from '../../model/policy/find.ts';
 import type { Policy, SecretPolicy } from '../../model/policy.ts';
 import type { Run } from '../../model/run.ts';
 import type { Orchestrator, RotateOptions } from '../../orchestrator/orchestrator.ts';

@@ -1,44 +1,37 @@
 import { z } from 'zod';
-import { parseDuration } from '../duration.ts';
+import { broken, durationSentence, notInThisVersion, type Rule } from './rules.ts';
 
 /** The kinds of fields that the policy's schema is made of. */
 
-/** The end of every sentence about something that keyturn knows of and does not do yet. */
-export const notInThisVersion = 'not in this version of keyturn';
+/** The rule of each part of the schema that has one, for the shape that `accepted.ts` goes by. */
+export const ruleOf = z.registry<{ readonly rule: Rule }>();
+
+/** The schema, and what the rule asks for beside. */
+export function ruled<T extends z.ZodType>(schema: T, rule: Rule): T {
+  const checked = schema.check((context) => {
+    for (const message of broken(rule, context.value)) {
+      context.issues.push({ code: 'custom', message, input: context.value });
+    }
+  });
+  ruleOf.add(checked, { rule });
+  return checked;
+}
 
 const durationPattern = '^\\d{1,12}(ms|s|m|h|d)$';
-const durationSentence = 'must be a duration such as "500ms", "30s", "15m", "1h" or "30d"';
 
-/** A duration of at least `least`, for which `leastMs` is the number. */
+/** A duration of at least `least` and at most `most`. */
 export function duration(description: string, options: { least?: string; most?: string; default?: string } = {}) {
-  const bound = (text: string | undefined): number | null => (text === undefined ? null : parseDuration(text));
-  const [leastMs, mostMs] = [bound(options.least), bound(options.most)];
-  return z
-    .string({ error: durationSentence })
-    .check((context) => {
-      const refuse = (message: string): void => {
-        context.issues.push({ code: 'custom', message, input: context.value });
-      };
-      const ms = parseDuration(context.value);
-      if (ms === null) refuse(durationSentence);
-      else if (leastMs !== null && ms < leastMs) refuse(`must be at least "${options.least ?? ''}"`);
-      else if (mostMs !== null && ms > mostMs) refuse(`must be at most "${options.most ?? ''}"`);
-    })
-    .meta({
-      description,
-      pattern: durationPattern,
-      ...(options.default === undefined ? {} : { default: options.default }),
-    });
+  const { default: fallback, ...bounds } = options;
+  return ruled(z.string({ error: durationSentence }), { is: 'duration', ...bounds }).meta({
+    description,
+    pattern: durationPattern,
+    ...(fallback === undefined ? {} : { default: fallback }),
+  });
 }
 
 /** A field that is understood, so that it is no unknown key, and refused whatever it holds. */
 export function later(what: string) {
-  return z
-    .unknown()
-    .check((context) => {
-      if (context.value === undefined) return;
-      context.issues.push({ code: 'custom', message: `${what} ${notInThisVersion}`, input: context.value });
-    })
+  return ruled(z.unknown(), { is: 'later', what })
     .meta({ description: `Refused: ${what} ${notInThisVersion}.`, not: {} })
     .optional();
 }

@@ -2,7 +2,8 @@ import { formatAddress, type AddressParts } from '../address.ts';
 import type { MirrorPolicy } from '../policy.ts';
 import type { Findings } from './findings.ts';
 import { builtIn, placeOf, statedAt, type MergedSecret } from './merge.ts';
-import { isStoreKey, type MirrorFields } from './schema.ts';
+import { isStoreKey } from './rules.ts';
+import type { MirrorFields } from './schema.ts';
 import { fillText, hasLooseBraces, templateNames } from './template.ts';
 import type { Path } from './text.ts';
 

@@ -56,39 +56,43 @@ function resolveJournal(journal: PolicyFile['journal'], absolute: (path: string)
   };
 }
 
-/** One entry for each tenant, or the one without. */
+/** One entry for each tenant, or the one without. What no address stands in is theirs in common: they may be thousands. */
 function resolveSecret(
   { name, environment, fields }: MergedSecret,
   blackouts: readonly PlacedBlackout[],
   absolute: (path: string) => string,
 ): readonly SecretPolicy[] {
+  const upstreamOf = resolveUpstream(found(fields.upstream), absolute);
+  const common = {
+    name,
+    environment,
+    owner: fields.owner ?? null,
+    direction: fields.direction ?? 'inbound',
+    store: fields.store ?? builtIn.store,
+    generate: {
+      bytes: fields.generate?.bytes ?? builtIn.generate.bytes,
+      encoding: fields.generate?.encoding ?? builtIn.generate.encoding,
+      prefix: fields.generate?.prefix ?? builtIn.generate.prefix,
+    },
+    scheme: fields.scheme ?? null,
+    rotateEveryMs: fields.rotateEvery === undefined ? null : milliseconds(fields.rotateEvery),
+    receivers: resolveReceivers(fields.receivers),
+    gates: resolveGates(fields.gates),
+    approvals: fields.approvals ?? 0,
+    cutover: resolveCutover(fields.cutover),
+    blackouts: blackouts.map(({ from, until, reason }) => ({ from, until, reason })),
+    mode: 'push',
+  } as const;
   return (fields.tenants ?? [null]).map((tenant) => {
     const secret = formatAddress({ environment, tenant, name });
     return {
+      ...common,
       secret,
-      name,
-      environment,
       tenant,
-      owner: fields.owner ?? null,
-      direction: fields.direction ?? 'inbound',
-      store: fields.store ?? builtIn.store,
       key: fields.key ?? secret,
-      generate: {
-        bytes: fields.generate?.bytes ?? builtIn.generate.bytes,
-        encoding: fields.generate?.encoding ?? builtIn.generate.encoding,
-        prefix: fields.generate?.prefix ?? builtIn.generate.prefix,
-      },
-      scheme: fields.scheme ?? null,
-      rotateEveryMs: fields.rotateEvery === undefined ? null : milliseconds(fields.rotateEvery),
-      receivers: resolveReceivers(fields.receivers),
-      gates: resolveGates(fields.gates),
-      approvals: fields.approvals ?? 0,
-      cutover: resolveCutover(fields.cutover),
-      blackouts: blackouts.map(({ from, until, reason }) => ({ from, until, reason })),
       mirrors: (fields.mirror ?? []).map((mirror) => resolveMirror(mirror, { environment, tenant, name })),
       ...resolveCanary(fields, { environment, tenant }),
-      mode: 'push',
-      upstream: resolveUpstream(found(fields.upstream), { environment, tenant }, absolute),
+      upstream: upstreamOf({ environment, tenant }),
     };
   });
 }
@@ -146,17 +150,18 @@ function resolveCanary({ canary, scheme }: Loose<SecretFields>, address: Address
 
 type AddressValues = Readonly<Record<AddressTemplate, string | null>>;
 
+/** The upstream of each address. */
 function resolveUpstream(
   upstream: Loose<UpstreamFields>,
-  address: AddressValues,
   absolute: (path: string) => string,
-): UpstreamPolicy {
+): (address: AddressValues) => UpstreamPolicy {
+  const activate = found(upstream.steps?.activate);
   const capabilities = found(upstream.capabilities);
   const overlap = found(capabilities.overlap);
   const credentials = Object.entries(upstream.credentials ?? {}).map(
     ([name, reference]): readonly [string, CredentialReference] => [name, resolveReference(reference, absolute)],
   );
-  return {
+  const common = {
     kind: 'http',
     allowHosts: found(upstream.allowHosts).map((host) => formatAllowedHost(found(allowedHost(host) ?? undefined))),
     credentials: Object.fromEntries(credentials),
@@ -171,8 +176,8 @@ function resolveUpstream(
       redelivers: capabilities.redelivers ?? false,
       idempotent: capabilities.idempotent ?? true,
     },
-    steps: { activate: resolveStep(found(upstream.steps?.activate), address) },
-  };
+  } as const;
+  return (address) => ({ ...common, steps: { activate: resolveStep(activate, address) } });
 }
 
 /** The parts of the address are known now and filled in; the other templates wait for the call. */

@@ -1,9 +1,8 @@
 import { z } from 'zod';
 import { addressPart } from '../address.ts';
-import { cronMistakes, parseMoment } from '../calendar.ts';
-import { choice, credential, duration, filePath, group, later, notInThisVersion, text, wholeNumber } from './fields.ts';
+import { choice, credential, duration, filePath, group, later, ruled, ruleOf, text, wholeNumber } from './fields.ts';
+import { nameSentence, notInThisVersion } from './rules.ts';
 import { store } from './store-schema.ts';
-import { withoutTemplates } from './template.ts';
 
 /**
  * The one schema of the policy file, as people write it: nothing is transformed and no default is filled in, so that
@@ -53,28 +52,10 @@ function emptyList(what: string) {
     .optional();
 }
 
-const keySentence =
-  'must be made of parts between slashes, each of letters, digits, ".", "_" and "-" with a letter or digit at both ends';
-
 /** Where something is in a store. A template stands for a part of the address, which any key may hold. */
-function storeKey(description: string, options: { templates: boolean }) {
-  return z
-    .string()
-    .check((context) => {
-      const key = options.templates ? withoutTemplates(context.value, 'x') : context.value;
-      if (isStoreKey(key)) return;
-      context.issues.push({ code: 'custom', message: keySentence, input: context.value });
-    })
-    .meta({ description });
+function storeKey(description: string, { templates }: { templates: boolean }) {
+  return ruled(z.string(), { is: 'storeKey', templates }).meta({ description });
 }
-
-/** True for what may be a key of any store; `policy-mirrors.ts` asks it of keys whose templates are filled in. */
-export function isStoreKey(key: string): boolean {
-  return key.length <= 255 && key.split('/').every((part) => addressPart.test(part));
-}
-
-const nameSentence =
-  'must be made of letters, digits, ".", "_" and "-", at most 64, with a letter or digit at both ends';
 
 /** Names become addresses, file names and shell arguments. They are judged in `policy-checks.ts`, where values count too. */
 function named<T extends z.ZodType>(description: string, value: T, pattern: RegExp = addressPart) {
@@ -291,12 +272,7 @@ const httpStep = z
       .record(z.string(), z.string())
       .meta({ description: 'Headers by name; the values are templates.' })
       .optional(),
-    json: z
-      .unknown()
-      .check((context) => {
-        if (context.value !== null) return;
-        context.issues.push({ code: 'custom', message: 'must not be null: leave it out to send no body', input: null });
-      })
+    json: ruled(z.unknown(), { is: 'body' })
       .meta({ description: 'The body as JSON; its strings are templates. At most one of json, form and body.' })
       .optional(),
     form: z
@@ -390,18 +366,11 @@ const timezone = (description: string) => z.string().meta({ description, default
 
 const cutover = z
   .strictObject({
-    cron: z
-      .string()
-      .check((context) => {
-        for (const message of cronMistakes(context.value)) {
-          context.issues.push({ code: 'custom', message, input: context.value });
-        }
-      })
-      .meta({
-        description:
-          'When a window opens: minute, hour, day of the month, month, weekday; or six fields, the second first.',
-        pattern: '^\\s*(\\S+\\s+){4,5}\\S+\\s*$',
-      }),
+    cron: ruled(z.string(), { is: 'cron' }).meta({
+      description:
+        'When a window opens: minute, hour, day of the month, month, weekday; or six fields, the second first.',
+      pattern: '^\\s*(\\S+\\s+){4,5}\\S+\\s*$',
+    }),
     duration: duration('How long it stays open.', { least: '1s' }),
     timezone: timezone('The time zone of the expression, by its IANA name.').optional(),
   })
@@ -409,14 +378,10 @@ const cutover = z
 
 /** A day or an instant of the calendar. */
 function moment(description: string) {
-  return z
-    .string()
-    .check((context) => {
-      if (parseMoment(context.value) !== null) return;
-      const message = 'must be a day such as "2026-12-24", or an instant such as "2026-12-24T18:00:00+01:00"';
-      context.issues.push({ code: 'custom', message, input: context.value });
-    })
-    .meta({ description, pattern: '^2\\d{3}-\\d{2}-\\d{2}(T\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?(Z|[+-]\\d{2}:\\d{2}))?$' });
+  return ruled(z.string(), { is: 'moment' }).meta({
+    description,
+    pattern: '^2\\d{3}-\\d{2}-\\d{2}(T\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?(Z|[+-]\\d{2}:\\d{2}))?$',
+  });
 }
 
 const oneLine = 'must be one line of at most 200 characters';
@@ -553,10 +518,12 @@ export type MirrorFields = z.infer<typeof mirror>;
 export type CanaryFields = z.infer<typeof canary>;
 export type PoolFields = z.infer<typeof pool>;
 
-/** The sentence about a name that may not be one; `policy-checks.ts` uses it for the keys of records. */
-export { nameSentence };
-
 /** The JSON Schema that editors complete and check with; shipped as `rotation-policy.schema.json`. */
 export function policyJsonSchema(): Readonly<Record<string, unknown>> {
   return { ...z.toJSONSchema(policySchema, { io: 'input', target: 'draft-7' }) };
+}
+
+/** The same for `accepted.ts`: no word for people, and each rule as data. Kept as `shape.json`. */
+export function policyShape(): Readonly<Record<string, unknown>> {
+  return { ...z.toJSONSchema(policySchema, { io: 'input', target: 'draft-7', reused: 'ref', metadata: ruleOf }) };
 }

@@ -1,6 +1,8 @@
 import { KeyturnError } from '../../../src/model/errors.ts';
 import type { PoolPolicy } from '../../../src/model/policy.ts';
-import { parsePolicy, type ParsedPolicy, type PolicyProblem } from '../../../src/model/policy/parse.ts';
+import { parsePolicy } from '../../../src/model/policy/parse.ts';
+import type { PolicyProblem } from '../../../src/model/policy/problems.ts';
+import type { ParsedPolicy } from '../../../src/model/policy/read.ts';
 
 /** A policy as people write it, loose enough to be broken on purpose. */
 export type Draft = Record<string, unknown>;

@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isKeyturnError } from '../../../src/model/errors.ts';
-import { findSecrets, parsePolicy, resolveAddress } from '../../../src/model/policy/parse.ts';
+import { findSecrets, resolveAddress } from '../../../src/model/policy/find.ts';
+import { parsePolicy } from '../../../src/model/policy/parse.ts';
 import { findings, hook, parse, problemsOf, put, refusal, smallest, smallestWith, upstream, wide } from './fixture.ts';
 
 describe('the smallest policy', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { KeyturnError } from '../../../src/model/errors.ts';
-import { findSecrets, resolveAddress } from '../../../src/model/policy/parse.ts';
+import { findSecrets, resolveAddress } from '../../../src/model/policy/find.ts';
 import type { SecretPolicy } from '../../../src/model/policy.ts';
 import { activate, hook, parse, put, smallestWith, type Draft } from './fixture.ts';
 

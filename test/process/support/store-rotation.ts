@@ -34,7 +34,10 @@ async function beginOn(on: StoreWorld, later: Later, journals: readonly string[]
   world.writePolicy({ secrets: { hook }, more });
   for (const journal of journals) world.writePolicy({ secrets: { hook }, more, journal }, policyFor(journal));
   const old = 'adopted/+=%&-hook-4d7a1c9e0b52';
-  const adopted = await world.run(['adopt', 'hook', '--stdin'], { input: old, env: { ...loud, ...on.orchestratorEnv } });
+  const adopted = await world.run(['adopt', 'hook', '--stdin'], {
+    input: old,
+    env: { ...loud, ...on.orchestratorEnv },
+  });
   expect(adopted, adopted.all).toMatchObject({ code: 0 });
   world.hook().signWith(old);
   const { url: node } = await world.startReceiver('node', { env: { ...loud, ...on.receiverEnv } });
@@ -76,7 +79,10 @@ export async function raceOn(on: StoreWorld, later: Later): Promise<void> {
   const { world } = begun;
   const ended = await Promise.all(
     journals.map((journal) =>
-      world.run(['rotate', 'hook', '--wait', '--json'], { env: { ...loud, ...on.orchestratorEnv }, policy: policyFor(journal) }),
+      world.run(['rotate', 'hook', '--wait', '--json'], {
+        env: { ...loud, ...on.orchestratorEnv },
+        policy: policyFor(journal),
+      }),
     ),
   );
   const codes = ended.map(({ code }) => code).toSorted();
