@@ -30,6 +30,8 @@ export interface DatabaseKind {
   /** Four letters that SQLite keeps in the file's header. */
   readonly applicationId: number;
   readonly synchronous: 'FULL' | 'NORMAL';
+  /** After how many pages in its write-ahead log whoever writes next takes them into the file, and waits for the disk. */
+  readonly checkpointPages: number;
   /** The first of them sets the application id. */
   readonly migrations: readonly Migration[];
 }
@@ -56,6 +58,7 @@ export class Session {
       const database = openDatabase({ ...options, timeoutMs: 0 });
       try {
         database.exec(`PRAGMA synchronous = ${kind.synchronous}`);
+        database.exec(`PRAGMA wal_autocheckpoint = ${String(kind.checkpointPages)}`);
         checkOwner(database, kind, options.path);
         migrate(database, kind.migrations, { onNewer: (found) => newerFormat(kind, options.path, found) });
         return new Session(kind, options.path, database);

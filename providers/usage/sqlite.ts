@@ -104,13 +104,15 @@ class SqliteUsageLog implements UsageLog {
   }
 
   prune(before: number): Promise<void> {
-    return this.#patiently((session) =>
+    return this.#patiently((session) => {
       session.write(() => {
         const receivers = session.all('SELECT * FROM receivers').map(receiverOf);
         const gone = receivers.filter((receiver) => (departedAt(receiver) ?? before) < before);
         for (const receiver of gone) fold(session, receiver);
-      }),
-    );
+      });
+      // Whoever prunes serves no messages: it waits for the disk here, so that no receiver has to.
+      session.get('PRAGMA wal_checkpoint(PASSIVE)');
+    });
   }
 
   async probe(): Promise<readonly ProbeFinding[]> {
