@@ -39,6 +39,8 @@ export async function memoryBench(): Promise<Bench> {
 interface Round {
   readonly bareRss: number;
   readonly bareHeap: number;
+  /** What the system counts as the process's alone; of one that does not tell, all that is resident. */
+  readonly ownOver: number;
   readonly rssOver: number;
   readonly heapOver: number;
   readonly lockedLoop: number;
@@ -68,7 +70,8 @@ function rowsOf(taken: readonly Round[]): Bench['rows'] {
   return [
     figure('resident memory of a bare process', of('bareRss'), 'MiB'),
     figure('heap of a bare process', of('bareHeap'), 'MiB'),
-    over('resident memory', of('rssOver')),
+    over('memory of its own', of('ownOver')),
+    figure('the same with the pages of Node that all processes share', of('rssOver'), 'MiB'),
     over('heap', of('heapOver')),
     ...loop('usage log locked', of('lockedLoop'), of('besideLockedLoop')),
     ...loop('reports arriving', of('freeLoop'), of('besideFreeLoop')),
@@ -90,6 +93,7 @@ async function measuredRound(fleet: Fleet): Promise<Round> {
       return {
         bareRss: bare.memory.rss / 2 ** 20,
         bareHeap: bare.memory.heap / 2 ** 20,
+        ownOver: (ownOf(receiver.memory) - ownOf(bare.memory)) / 2 ** 20,
         rssOver: (receiver.memory.rss - bare.memory.rss) / 2 ** 20,
         heapOver: (receiver.memory.heap - bare.memory.heap) / 2 ** 20,
         lockedLoop: locked.longestMs,
@@ -99,6 +103,10 @@ async function measuredRound(fleet: Fleet): Promise<Round> {
       };
     }),
   );
+}
+
+function ownOf({ own, rss }: Memory): number {
+  return own ?? rss;
 }
 
 interface MeasuredProcess {

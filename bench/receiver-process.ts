@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { createInterface } from 'node:readline';
 import type * as providers from '../providers/open.ts';
@@ -19,6 +20,8 @@ export interface ReceiverJob {
 /** What it says first, after it received a message for each secret, reported them, and collected its garbage. */
 export interface Memory {
   readonly rss: number;
+  /** Without the pages of programs and libraries, which the processes of a machine share; null where the system does not tell. */
+  readonly own: number | null;
   readonly heap: number;
 }
 
@@ -71,7 +74,16 @@ async function settledMemory(): Promise<Memory> {
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   const { rss, heapUsed } = process.memoryUsage();
-  return { rss, heap: heapUsed };
+  return { rss, own: ownMemory(), heap: heapUsed };
+}
+
+function ownMemory(): number | null {
+  try {
+    const kibibytes = /^RssAnon:\s*(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
+    return kibibytes === undefined ? null : Number(kibibytes) * 1_024;
+  } catch {
+    return null;
+  }
 }
 
 async function watch(): Promise<Watched> {
