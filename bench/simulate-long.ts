@@ -48,7 +48,7 @@ async function main(wanted: number): Promise<number> {
     writeFileSync(`${stateFile}.new`, JSON.stringify(state, null, 2));
     renameSync(`${stateFile}.new`, stateFile);
     console.log(
-      `seeds 1 to ${nextSeed + runs - 1}: ${tally.rotations} rotations, ${tally.messages} messages, ${Math.round(tally.events / seconds)} events a second`,
+      `seeds 1 to ${nextSeed + runs - 1}: ${tally.rotations} rotations, ${tally.messages} messages, ${Math.round(tally.events / seconds)} events a second, ${Math.round(process.memoryUsage.rss() / 2 ** 20)} MiB`,
     );
   }
   console.log(JSON.stringify(state, null, 2));

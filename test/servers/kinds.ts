@@ -21,7 +21,7 @@ const pipInstall = ['install', '--quiet', '--no-input', '--disable-pip-version-c
 function pythonServer(
   name: ServerName,
   program: string,
-  launch: (port: number) => Omit<Launch, 'command'>,
+  launch: (port: number) => Omit<Launch, 'command'> & Partial<Launch>,
 ): Pick<ServerKind, 'installed' | 'install'> {
   const command = join(python, 'bin', program);
   return {
@@ -141,7 +141,10 @@ export const kinds: readonly ServerKind[] = [
     name: 'moto',
     isUsed: true,
     variable: 'KEYTURN_TEST_AWS',
-    ...pythonServer('moto', 'moto_server', (port) => ({ args: ['-H', '127.0.0.1', '-p', String(port)] })),
+    ...pythonServer('moto', 'moto_server', (port) => ({
+      command: join(python, 'bin/python'),
+      args: [join(import.meta.dirname, 'one-at-a-time.py'), '-H', '127.0.0.1', '-p', String(port)],
+    })),
     answers: httpAnswers,
     composePort: 5000,
     hasRest: false,
