@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { chmodSync, existsSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -7,8 +6,8 @@ import { createSqliteUsageLog } from 'keyturn/usage/sqlite';
 import { describe, expect, it } from 'vitest';
 import { describeOn } from '../servers/describe.ts';
 import { reportOf } from '../conformance/report-samples.ts';
-import { region } from '../providers/stores/aws-support.ts';
 import { openBao } from './support/bao.ts';
+import { describeOnEach } from './support/describe-stores.ts';
 import { freePort } from './support/free-port.ts';
 import { filesBelow } from './support/leaks.ts';
 import type { Finished, Later } from './support/processes.ts';
@@ -259,28 +258,29 @@ describeOn('openbao', 'doctor on OpenBao (covers R-21)', (server) => {
   );
 });
 
-for (const server of ['moto', 'ministack'] as const) {
-  describeOn(server, `doctor on AWS, as ${server} is it (covers R-20)`, ({ address: endpoint }) => {
-    it('tells by --write what nobody can tell without', { timeout: 60_000 }, async ({ onTestFinished }) => {
-      const world = await World.open(onTestFinished);
-      const env = { STORE_KEY: 'AKIAANYBODY', STORE_SECRET: 'of-anybody' };
-      const credentials = { accessKeyId: { env: 'STORE_KEY' }, secretAccessKey: { env: 'STORE_SECRET' } };
-      const place = { region, endpoint, prefix: `keyturn/${randomUUID()}`, propagationLag: '100ms' };
-      world.writePolicy({
-        secrets: { hook: { more: { store: 'other' } } },
-        more: { stores: { other: { kind: 'aws', ...place, credentials } } },
-      });
-      const looked = await examine(world, [], { env });
-      expect(looked.states).toMatchObject({ 'store other reach': 'ok', 'store other commit': 'unknown' });
-      const { states, done } = await examine(world, ['--write'], { env });
-      expect(states, done.all).toMatchObject({
-        'store other try-commit': 'ok',
-        'store other try-read': 'ok',
-        'store other try-compare': 'ok',
-        'store other try-purge': 'ok',
-        'store other try-remove': 'ok',
-      });
-      expect(done.all).not.toContain('of-anybody');
+describeOnEach('doctor (covers R-20, R-22)', (openStore, server) => {
+  it('tells by --write what nobody can tell without', { timeout: 60_000 }, async ({ onTestFinished }) => {
+    const on = await openStore(onTestFinished);
+    const world = await World.open(onTestFinished);
+    world.writePolicy({ secrets: { hook: { more: { store: 'other' } } }, more: { stores: { other: on.store } } });
+    const looked = await examine(world, [], { env: on.orchestratorEnv });
+    expect(looked.states).toMatchObject({
+      'store other reach': 'ok',
+      'store other commit': server === 'openbao' ? 'ok' : 'unknown',
     });
+    const { states, done } = await examine(world, ['--write'], { env: on.orchestratorEnv });
+    expect(states, done.all).toMatchObject({
+      'store other try-commit': 'ok',
+      'store other try-read': 'ok',
+      'store other try-compare': 'ok',
+      'store other try-purge': 'ok',
+      'store other try-remove': 'ok',
+    });
+    for (const value of Object.values(on.orchestratorEnv)) expect(done.all).not.toContain(value);
+
+    on.network.disturb('refuse');
+    const cut = await examine(world, ['--write'], { env: on.orchestratorEnv });
+    expect(cut.states['store other reach']).toBe('failed');
+    await on.network.calm();
   });
-}
+});

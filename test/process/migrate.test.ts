@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { describeOn } from '../servers/describe.ts';
 import { openBao, type Bao } from './support/bao.ts';
+import { describeOnEach } from './support/describe-stores.ts';
 import type { Finished, Later } from './support/processes.ts';
 import { deliver } from './support/sender.ts';
 import { until } from './support/until.ts';
@@ -191,6 +192,30 @@ describeOn('openbao', 'a migration to OpenBao (covers R-21)', (server) => {
       expect(cut).toMatchObject({ code: 1, stdout: '' });
       expect(world.keyring()).toEqual(before);
       expect(world.leaks()).toEqual([]);
+      expect(world.traces()).toEqual([]);
+    },
+  );
+});
+
+describeOnEach('a migration (covers R-20, R-21, R-22)', (openStore) => {
+  it(
+    'takes the keyring there and back, and keeps every version of it',
+    { timeout: 120_000 },
+    async ({ onTestFinished }) => {
+      const on = await openStore(onTestFinished);
+      const world = await open(onTestFinished, on.store);
+      await world.adopt();
+      const { versions } = world.keyring();
+      const env = on.orchestratorEnv;
+      for (const outcome of ['migrated', 'already']) {
+        const done = await world.run(['migrate', 'hook', ...there, '--json'], { env });
+        expect(done, done.all).toMatchObject({ code: 0 });
+        expect(documentOf(done).secrets[0]?.outcome).toBe(outcome);
+        expect((JSON.parse(await on.keyringText('hook')) as KeyringFile).versions).toEqual(versions);
+      }
+      const back = await world.run(['migrate', 'hook', '--from', 'other', '--to', 'local'], { env });
+      expect(back, back.all).toMatchObject({ code: 0 });
+      expect([world.keyring().versions, world.keyring().claim]).toEqual([versions, undefined]);
       expect(world.traces()).toEqual([]);
     },
   );
