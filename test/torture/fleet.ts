@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Running } from '../process/support/processes.ts';
 import { until } from '../process/support/until.ts';
 import { type Chance, Deck } from './chance.ts';
-import type { Orchestrators } from './orchestrators.ts';
+import { neverReported, type Orchestrators } from './orchestrators.ts';
 import type { Tally } from './tally.ts';
 import type { Town } from './town.ts';
 
@@ -70,7 +70,7 @@ export class Fleet {
     this.#restUntil = Infinity;
     member.process.kill('SIGKILL');
     this.#tally.count('receivers killed', revival);
-    this.#busy = this.#revive(place, member.id, revival).finally(() => this.#rest());
+    this.#keepBusy(this.#revive(place, member.id, revival));
   }
 
   /** Stops one, which does not know that time goes by, and lets it go on. */
@@ -83,7 +83,13 @@ export class Fleet {
       await sleep(this.#chance.between(1_000, 5_000));
       process.kill('SIGCONT');
     };
-    this.#busy = stalled().finally(() => this.#rest());
+    this.#keepBusy(stalled());
+  }
+
+  #keepBusy(work: Promise<void>): void {
+    this.#busy = work.finally(() => this.#rest());
+    // What it failed with is told to whoever awaits the whole.
+    this.#busy.catch(() => undefined);
   }
 
   /** Resolves when all are up. */
@@ -120,7 +126,8 @@ export class Fleet {
     if (revival !== 'replaced, forgotten') return;
     await until(`somebody forgets ${id}`, async () => {
       const args = ['forget', id, '--reason', 'it was killed'];
-      return (await (await this.#orchestrators.start(args)).finished).code === 0;
+      const { code, all } = await (await this.#orchestrators.start(args)).finished;
+      return code === 0 || neverReported.test(all);
     });
   }
 }

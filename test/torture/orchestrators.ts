@@ -3,6 +3,9 @@ import { traceLines } from '../process/support/world.ts';
 import { byLine, eventOf, type Moments } from './moments.ts';
 import type { KeyturnOptions, Town } from './town.ts';
 
+/** Said of a receiver that died before it ever reported: there is nothing to forget. */
+export const neverReported = /knows no receiver "[^"]+" that has not signed off/;
+
 /** Starts `keyturn` processes, but not while the doors are closed, and looks at how they end. */
 export class Orchestrators {
   readonly #town: Town;
@@ -71,7 +74,7 @@ export class Orchestrators {
   /** It may fail, for much of what it needs is taken from it; but it has to know how. */
   #look(args: readonly string[], { code, signal, all }: Finished): void {
     if (signal === 'SIGKILL') return;
-    const isKnown = code !== null && [0, 1, 3, 6, 143].includes(code);
+    const isKnown = (code !== null && [0, 1, 3, 6, 143].includes(code)) || (code === 2 && neverReported.test(all));
     if (isKnown && traceLines(all).length === 0 && !/"unexpected"|Unexpected/.test(all)) return;
     this.#wrong.push(`keyturn ${args.join(' ')} ended with ${String(code ?? signal)}:\n${all}`);
   }
