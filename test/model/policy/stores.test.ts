@@ -70,6 +70,8 @@ const vault = {
   auth: { kind: 'approle', roleId: { env: 'ROLE' }, secretId: { file: 'secret-id' } },
 };
 
+const google = { kind: 'google', project: 'some-project' };
+
 const storeOf = (store: unknown) => parse(withStores({ local: store })).policy.stores['local'];
 const problemsOf = (store: unknown) => findings(withStores({ local: store }));
 
@@ -114,6 +116,79 @@ describe('a store beyond this machine', () => {
     expect(found).toHaveLength(1);
     expect(found[0]).toContain(problem);
     expect(found.join()).not.toMatch(/hvs|password@/);
+  });
+
+  it('has its defaults filled in: aws', () => {
+    expect(storeOf({ kind: 'aws' })).toEqual({
+      kind: 'aws',
+      region: null,
+      endpoint: null,
+      prefix: null,
+      kmsKeyId: null,
+      tags: {},
+      credentials: null,
+      timeoutMs: 10_000,
+      propagationLagMs: 5_000,
+    });
+    const credentials = { accessKeyId: { env: 'ID' }, secretAccessKey: { file: 'key' } };
+    expect(storeOf({ kind: 'aws', endpoint: 'http://127.0.0.1:4566/', credentials })).toMatchObject({
+      endpoint: 'http://127.0.0.1:4566',
+      credentials: { accessKeyId: { env: 'ID' }, secretAccessKey: { file: '/etc/keyturn/key' }, sessionToken: null },
+    });
+  });
+
+  it('has its defaults filled in: google', () => {
+    expect(storeOf({ kind: 'google', project: 'some-project' })).toEqual({
+      kind: 'google',
+      project: 'some-project',
+      location: null,
+      replication: null,
+      kmsKeyName: null,
+      labels: {},
+      prefix: null,
+      endpoint: null,
+      destroyAfterMs: null,
+      credentials: null,
+      timeoutMs: 10_000,
+      propagationLagMs: 0,
+    });
+    expect(storeOf({ ...google, destroyAfter: '48h', credentials: { file: 'key.json' } })).toMatchObject({
+      destroyAfterMs: 48 * 3_600_000,
+      credentials: { file: '/etc/keyturn/key.json' },
+    });
+  });
+
+  it.each([
+    [{ kind: 'aws', region: 'Frankfurt' }, 'stores.local.region: must be the name of a region'],
+    [{ kind: 'aws', endpoint: 'http://aws.example.com' }, 'stores.local.endpoint: must begin with https://'],
+    [{ kind: 'aws', kmsKeyId: 'alias/a key' }, 'stores.local.kmsKeyId: must be the id, the ARN or the alias'],
+    [{ kind: 'aws', tags: { team: 'a,b' } }, 'stores.local.tags.team: must be the value of a tag'],
+    [
+      { kind: 'aws', credentials: { accessKeyId: 'AKIAWRITTEN', secretAccessKey: { env: 'KEY' } } },
+      'stores.local.credentials.accessKeyId: a credential is never written',
+    ],
+    [
+      { kind: 'aws', credentials: { accessKeyId: { env: 'ID' } } },
+      'stores.local.credentials.secretAccessKey: is missing',
+    ],
+    [{ kind: 'aws', project: 'some-project' }, 'stores.local.project: is no known key here'],
+    [{ kind: 'google' }, 'stores.local.project: is missing'],
+    [{ ...google, project: 'Some Project' }, 'stores.local.project: must be the id or the number of a project'],
+    [{ ...google, location: 'Europe' }, 'stores.local.location: must be the name of a location'],
+    [
+      { ...google, location: 'europe-west3', replication: ['europe-west1'] },
+      'stores.local.replication: has no meaning',
+    ],
+    [{ ...google, replication: [] }, 'stores.local.replication: must name at least one location'],
+    [{ ...google, kmsKeyName: 'my-key' }, 'stores.local.kmsKeyName: must be projects/'],
+    [{ ...google, labels: { Team: 'x' } }, 'stores.local.labels'],
+    [{ ...google, destroyAfter: '1h' }, 'stores.local.destroyAfter: must be at least "24h"'],
+    [{ ...google, credentials: 'AKIAWRITTEN' }, 'stores.local.credentials: a credential is never written'],
+  ])('is refused with what is wrong, and shows nothing of it: %j', (store, problem) => {
+    const found = problemsOf(store);
+    expect(found).toHaveLength(1);
+    expect(found[0]).toContain(problem);
+    expect(found.join()).not.toContain('WRITTEN');
   });
 
   it('counts as one store under two names', () => {

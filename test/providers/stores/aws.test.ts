@@ -2,10 +2,12 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import { tmpdir } from 'node:os';
+import { text } from 'node:stream/consumers';
 import { join } from 'node:path';
 import { randomUUID } from 'node:crypto';
 import type { SecretsManager } from '@aws-sdk/client-secrets-manager';
 import { describe, expect, it, vi } from 'vitest';
+import { formatKeyring } from '../../../src/model/document.ts';
 import type { SecretStore } from '../../../src/ports/secret-store.ts';
 import { listen, openHttpNetwork, type HttpNetwork } from '../../conformance/http-network.ts';
 import {
@@ -264,6 +266,59 @@ describe('aws without a server', () => {
       expect(first?.state === 'failed' ? first.error.message : '').toContain(words);
     },
   );
+
+  /** The keyring of each name, current or not as its number in `stale` says; by the batch, and each by itself. */
+  async function answeringEach(stale: readonly number[], names: readonly string[]): Promise<string> {
+    const entryOf = (key: string, current: boolean): object => ({
+      Name: `keyturn/${key}`,
+      VersionId: '12345678-1234-1234-1234-123456789012',
+      SecretString: formatKeyring(firstKeyring(key)),
+      VersionStages: [current ? 'AWSCURRENT' : 'AWSPREVIOUS'],
+    });
+    const server = createServer((incoming, outgoing) => {
+      void (async () => {
+        const body = JSON.parse(await text(incoming)) as { readonly SecretId?: string };
+        const key = body.SecretId?.replace('keyturn/', '');
+        const all = names.map((each, index) => entryOf(each, !stale.includes(index)));
+        const answer = key === undefined ? { SecretValues: all } : entryOf(key, true);
+        outgoing.writeHead(200, { 'content-type': 'application/x-amz-json-1.1' }).end(JSON.stringify(answer));
+      })();
+    });
+    later(() => new Promise((resolve) => server.close(resolve)));
+    return listen(server);
+  }
+
+  it('reads by itself what the answer for many has of an older moment', async () => {
+    const target = await answeringEach([1], ['hook', 'other', 'third']);
+    const network = await openHttpNetwork({ target, throttled: throttledByAws });
+    later(() => network.close());
+    const store = await opened({ endpoint: network.url });
+    const reads = await store.read(['hook', 'other', 'third'].map((each) => ({ secret: each, key: each })));
+    expect([...reads.values()].map(({ state }) => state)).toEqual(['present', 'present', 'present']);
+    expect(network.seen.map(actionOf)).toEqual(['secretsmanager:BatchGetSecretValue', 'secretsmanager:GetSecretValue']);
+    expect(network.seen[1]?.body.toString()).toContain('keyturn/other');
+  });
+
+  it('is asked by a probe who else rotates a secret, or has it', async () => {
+    const server = createServer((incoming, outgoing) => {
+      const isDescription = String(incoming.headers['x-amz-target']).endsWith('.DescribeSecret');
+      const described = { RotationEnabled: true, OwningService: 'rds', VersionIdsToStages: {} };
+      const read = {
+        VersionId: '12345678-1234-1234-1234-123456789012',
+        SecretString: formatKeyring(firstKeyring('hook')),
+      };
+      outgoing.writeHead(200, { 'content-type': 'application/x-amz-json-1.1' });
+      outgoing.end(JSON.stringify(isDescription ? described : { ...read, VersionStages: ['AWSCURRENT'] }));
+    });
+    later(() => new Promise((resolve) => server.close(resolve)));
+    const store = await opened({ endpoint: await listen(server) });
+    const found = await store.probe({ use: 'orchestrator', names: [name], plainKeys: [] });
+    expect([stateOf(found, 'rotation'), stateOf(found, 'owner'), stateOf(found, 'read')]).toEqual([
+      'warning',
+      'warning',
+      'ok',
+    ]);
+  });
 
   it('says that a role is refused where its credentials are given out', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'keyturn-aws-'));
