@@ -1,4 +1,4 @@
-import { accessSync, constants, statSync } from 'node:fs';
+import { accessSync, constants, statfsSync, statSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { dirname } from 'node:path';
 import type { SQLInputValue, SQLOutputValue, StatementSync } from 'node:sqlite';
@@ -30,7 +30,10 @@ export interface DatabaseKind {
   /** Four letters that SQLite keeps in the file's header. */
   readonly applicationId: number;
   readonly synchronous: 'FULL' | 'NORMAL';
-  /** After how many pages in its write-ahead log whoever writes next takes them into the file, and waits for the disk. */
+  /**
+   * After how many pages in its write-ahead log whoever writes next takes them into the file, and waits for the disk; on a
+   * disk with little room it is SQLite's own thousand.
+   */
   readonly checkpointPages: number;
   /** The first of them sets the application id. */
   readonly migrations: readonly Migration[];
@@ -58,7 +61,7 @@ export class Session {
       const database = openDatabase({ ...options, timeoutMs: 0 });
       try {
         database.exec(`PRAGMA synchronous = ${kind.synchronous}`);
-        database.exec(`PRAGMA wal_autocheckpoint = ${String(kind.checkpointPages)}`);
+        database.exec(`PRAGMA wal_autocheckpoint = ${String(checkpointPages(kind, options.path))}`);
         checkOwner(database, kind, options.path);
         migrate(database, kind.migrations, { onNewer: (found) => newerFormat(kind, options.path, found) });
         return new Session(kind, options.path, database);
@@ -198,6 +201,20 @@ export function isLocked(error: unknown): error is KeyturnError {
 /** JSON that this program wrote; damage shows as a `SyntaxError`, which `Session` turns into `…-corrupt`. */
 export function parsed(text: SQLOutputValue | undefined): unknown {
   return JSON.parse(String(text));
+}
+
+const usualCheckpointPages = 1_000;
+
+/** The log beside the file must never be what fills a disk: then there would be no room to take it in. */
+const roomyBytes = 256 * 1024 * 1024;
+
+function checkpointPages(kind: DatabaseKind, path: string): number {
+  try {
+    const { bavail, bsize } = statfsSync(dirname(path));
+    return bavail * bsize >= roomyBytes ? kind.checkpointPages : usualCheckpointPages;
+  } catch {
+    return usualCheckpointPages;
+  }
 }
 
 /** Device and inode; null where there is no file, or none that may be looked at. */

@@ -39,7 +39,7 @@ export const usageKind: DatabaseKind = {
   lostHint: 'Move it away: receivers start a new one with their next report, and a run under way waits for that.',
   applicationId,
   synchronous: 'NORMAL',
-  // 64 MB. A receiver stands still meanwhile, for as long as the disk takes; and most of these pages are the same ones again.
-  checkpointPages: 16_000,
+  // 16 MB. A receiver stands still meanwhile, for as long as the disk takes; and most of these pages are the same ones again.
+  checkpointPages: 4_000,
   migrations: [schema],
 };
