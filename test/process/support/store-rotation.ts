@@ -66,6 +66,7 @@ export async function rotateOn(on: StoreWorld, later: Later): Promise<StoreRotat
   await on.network.calm();
   const rotated = await rotating.finished;
   expect(rotated, rotated.all).toMatchObject({ code: 0 });
+  expect(rotated.all, 'what an SDK tells of its requests').not.toMatch(/SecretVersion (?:request|response)/);
   expect(eventLines(rotated.stdout).at(-1)).toMatchObject({ event: 'ended', outcome: 'completed' });
   await world.moreDeliveries(30);
   await expectRotated(on, world, { old, urls });
