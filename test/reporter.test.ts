@@ -16,7 +16,9 @@ function runVitest(files: Readonly<Record<string, string>>): { status: number | 
   for (const name of ['node_modules', 'src', 'test/conformance', 'test/servers']) {
     symlinkSync(join(root, name), join(folder, name), 'dir');
   }
-  for (const name of ['vitest.config.ts', 'test/reporter.ts']) copyFileSync(join(root, name), join(folder, name));
+  for (const name of ['vitest.config.ts', 'test/reporter.ts', 'test/sequencer.ts']) {
+    copyFileSync(join(root, name), join(folder, name));
+  }
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
   for (const [name, text] of Object.entries(files)) {
     writeFileSync(join(folder, 'test', name), `import { beforeAll, describe, test } from 'vitest';\n${text}\n`);

@@ -23,7 +23,8 @@ const tickMs = 50;
 /** The share of new deliveries that never reaches a receiver, and how much later such a one comes again at the most, ms. */
 const turnedAway = 0.1;
 const turnsAwayForMs = 1_000;
-const comesAgainMs = 4_000;
+/** So soon that one which then meets a stopped receiver comes by once more before it is too old. */
+const comesAgainMs = 2_500;
 
 const say = (word: string, hook: string): void => void process.stdout.write(`${word} ${hook}\n`);
 

@@ -398,9 +398,9 @@ describe('a policy', () => {
     await open(null).commit(name, firstKeyring('hook'), null);
     const age = { identity: { file: 'key.txt' } };
     writeFileSync(join(folderOf(), 'key.txt'), `# public key: ${recipient}\n${identity}\n`, { mode: 0o600 });
-    expect(loadsOf(age)).toEqual({ byImport: [], byOpening: ['zod'], holds: ['v1'], error: null });
+    expect(loadsOf(age)).toEqual({ byImport: [], byOpening: [], holds: ['v1'], error: null });
     putDocument(path, name, await encryptedFor(identity, formatKeyring(firstKeyring('hook'))));
-    expect(loadsOf(age)).toEqual({ byImport: [], byOpening: ['age-encryption', 'zod'], holds: ['v1'], error: null });
+    expect(loadsOf(age)).toEqual({ byImport: [], byOpening: ['age-encryption'], holds: ['v1'], error: null });
   });
 
   it('may have the identity in the environment; without one receivers are told why they hold nothing', async () => {
