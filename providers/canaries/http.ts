@@ -2,7 +2,7 @@ import type { Address } from '../../src/model/address.ts';
 import { isKeyturnError, KeyturnError } from '../../src/model/errors.ts';
 import type { CanaryPolicy } from '../../src/model/policy.ts';
 import { isRecord, parseObject } from '../../src/model/json.ts';
-import { isLoopbackHost } from '../../src/model/policy/upstream.ts';
+import { isLoopbackHost } from '../../src/model/loopback.ts';
 import type { Canary, CanaryAnswer, CanaryCall } from '../../src/ports/canary.ts';
 import { realClock, realFetch } from '../../src/ports/real.ts';
 import type { Clock, Fetch } from '../../src/ports/system.ts';

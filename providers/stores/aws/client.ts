@@ -1,7 +1,7 @@
 import type { SecretsManager, SecretsManagerClientConfig } from '@aws-sdk/client-secrets-manager';
 import { KeyturnError } from '../../../src/model/errors.ts';
 import { isRecord } from '../../../src/model/json.ts';
-import { isLoopbackHost } from '../../../src/model/policy/upstream.ts';
+import { isLoopbackHost } from '../../../src/model/loopback.ts';
 import type { Clock } from '../../../src/ports/system.ts';
 import { startDeadline } from '../../deadline.ts';
 import { optionalPackage } from '../../packages.ts';

@@ -1,7 +1,8 @@
 import type { Address } from '../../../src/model/address.ts';
 import { KeyturnError } from '../../../src/model/errors.ts';
 import type { HttpStep, HttpUpstreamPolicy } from '../../../src/model/policy.ts';
-import { allowedHost, isLoopbackHost } from '../../../src/model/policy/upstream.ts';
+import { isLoopbackHost } from '../../../src/model/loopback.ts';
+import { allowedHost } from '../../../src/model/policy/upstream.ts';
 import { hasJson, namesIn, TemplateProblem, templatesOf } from './template.ts';
 
 export const credentialPrefix = 'credentials.';

@@ -1,5 +1,6 @@
 import { relative, sep } from 'node:path';
 import { parseDuration } from '../duration.ts';
+import { isLoopbackHost } from '../loopback.ts';
 import type {
   AwsStorePolicy,
   CredentialReference,
@@ -21,7 +22,7 @@ import type {
   VaultStoreFields,
 } from './store-schema.ts';
 import type { Path } from './text.ts';
-import { checkReference, isLoopbackHost } from './upstream.ts';
+import { checkReference } from './upstream.ts';
 
 /** What the fields of the secret stores mean together: what speaks against them, and what the rest of the code reads. */
 

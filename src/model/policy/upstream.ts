@@ -1,3 +1,4 @@
+import { isLoopbackHost } from '../loopback.ts';
 import type { CredentialFields } from './fields.ts';
 import { nearest, type Findings } from './findings.ts';
 import type { Loose } from './merge.ts';
@@ -25,11 +26,6 @@ export function allowedHost(text: string): AllowedHost | null {
 
 export function formatAllowedHost({ host, port }: AllowedHost): string {
   return port === null ? host : `${host}:${port}`;
-}
-
-/** 127.0.0.0/8, ::1 and localhost, as `URL.hostname` has them. */
-export function isLoopbackHost(host: string): boolean {
-  return host === 'localhost' || host === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(host);
 }
 
 /** True when calls can only reach this machine: then the fleet may be one receiver, and http is as good as https. */
