@@ -31,10 +31,10 @@ export interface DatabaseKind {
   readonly applicationId: number;
   readonly synchronous: 'FULL' | 'NORMAL';
   /**
-   * After how many pages in its write-ahead log whoever writes next takes them into the file, and waits for the disk; on a
-   * disk with little room it is SQLite's own thousand.
+   * After how many pages in its write-ahead log whoever writes next takes them into the file, and waits for the disk. Without
+   * it, and on a disk with little room, it is SQLite's own thousand.
    */
-  readonly checkpointPages: number;
+  readonly checkpointPages?: number;
   /** The first of them sets the application id. */
   readonly migrations: readonly Migration[];
 }
@@ -61,7 +61,9 @@ export class Session {
       const database = openDatabase({ ...options, timeoutMs: 0 });
       try {
         database.exec(`PRAGMA synchronous = ${kind.synchronous}`);
-        database.exec(`PRAGMA wal_autocheckpoint = ${String(checkpointPages(kind, options.path))}`);
+        if (kind.checkpointPages !== undefined && isRoomy(options.path)) {
+          database.exec(`PRAGMA wal_autocheckpoint = ${String(kind.checkpointPages)}`);
+        }
         checkOwner(database, kind, options.path);
         migrate(database, kind.migrations, { onNewer: (found) => newerFormat(kind, options.path, found) });
         return new Session(kind, options.path, database);
@@ -203,17 +205,15 @@ export function parsed(text: SQLOutputValue | undefined): unknown {
   return JSON.parse(String(text));
 }
 
-const usualCheckpointPages = 1_000;
-
 /** The log beside the file must never be what fills a disk: then there would be no room to take it in. */
 const roomyBytes = 256 * 1024 * 1024;
 
-function checkpointPages(kind: DatabaseKind, path: string): number {
+function isRoomy(path: string): boolean {
   try {
     const { bavail, bsize } = statfsSync(dirname(path));
-    return bavail * bsize >= roomyBytes ? kind.checkpointPages : usualCheckpointPages;
+    return bavail * bsize >= roomyBytes;
   } catch {
-    return usualCheckpointPages;
+    return false;
   }
 }
 

@@ -12,7 +12,6 @@ const kind: DatabaseKind = {
   lostHint: 'Make it again.',
   applicationId: 0x6b_74_54_31,
   synchronous: 'FULL',
-  checkpointPages: 1_000,
   migrations: [`PRAGMA application_id = ${String(0x6b_74_54_31)}; CREATE TABLE words (word TEXT UNIQUE) STRICT`],
 };
 

@@ -70,7 +70,6 @@ export const journalKind: DatabaseKind = {
   lostHint: 'Restore it from a backup.',
   applicationId,
   synchronous: 'FULL',
-  checkpointPages: 1_000,
   migrations: [
     version1,
     (database) => {

@@ -14,7 +14,7 @@ import {
   type Known,
   type Seen,
 } from './known.ts';
-import type { GoogleVersions, Numbered } from './versions.ts';
+import { destroyedIn, type GoogleVersions, type Numbered } from './versions.ts';
 
 /**
  * The numbers of a secret's versions are a log of documents, and what is accepted is judged once it was read by number to its
@@ -196,12 +196,6 @@ export class GoogleLog {
       { hint: 'It is tried again.', details: { resource, version: number } },
     );
   }
-}
-
-function destroyedIn(
-  listed: readonly { readonly number: number; readonly isDestroyed: boolean }[] | null,
-): ReadonlySet<number> {
-  return new Set((listed ?? []).filter(({ isDestroyed }) => isDestroyed).map(({ number }) => number));
 }
 
 function numbersTo(first: number, last: number): readonly number[] {

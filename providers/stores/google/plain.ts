@@ -2,7 +2,7 @@ import type { PlainCopies } from '../../../src/ports/secret-store.ts';
 import { copyText, plainCopy, shownIn, writeCopy, type ReadCopy } from '../copies.ts';
 import type { Wanted } from '../key.ts';
 import { splitCounter } from './known.ts';
-import type { GoogleVersions } from './versions.ts';
+import { destroyedIn, type GoogleVersions } from './versions.ts';
 
 /** `token` is the last number that there is; 0: there is none. */
 type Copy = ReadCopy<number>;
@@ -57,7 +57,7 @@ export class GooglePlainCopies implements PlainCopies {
     const listed = await this.#versions.list(wanted);
     let end = listed?.at(-1)?.number ?? 0;
     while ((await this.#versions.access(wanted, end + 1)).state !== 'none') end += 1;
-    const destroyed = new Set((listed ?? []).filter(({ isDestroyed }) => isDestroyed).map(({ number }) => number));
+    const destroyed = destroyedIn(listed);
     let shown: string | null = null;
     for (let number = end; number > 0; number -= 1) {
       if (destroyed.has(number)) continue;

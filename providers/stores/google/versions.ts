@@ -151,6 +151,11 @@ export class GoogleVersions {
   }
 }
 
+/** What a list shows as destroyed is so for good. */
+export function destroyedIn(listed: readonly Listed[] | null): ReadonlySet<number> {
+  return new Set((listed ?? []).filter(({ isDestroyed }) => isDestroyed).map(({ number }) => number));
+}
+
 function numberOf(name: string | null | undefined): number {
   const number = Number(/\/versions\/(\d+)$/.exec(name ?? '')?.[1]);
   if (Number.isSafeInteger(number) && number > 0) return number;

@@ -1,3 +1,4 @@
+import { isRecord, type Fields } from '../json.ts';
 import { broken, type Rule } from './rules.ts';
 import type { PolicyFile } from './schema.ts';
 import policyShape from './shape.json' with { type: 'json' };
@@ -41,14 +42,13 @@ const keywords: ReadonlyMap<string, Keyword> = new Map<string, Keyword>([
   ['minItems', (data, wanted) => !Array.isArray(data) || data.length >= Number(wanted)],
   ['maxItems', (data, wanted) => !Array.isArray(data) || data.length <= Number(wanted)],
   ['items', (data, wanted) => !Array.isArray(data) || data.every((item) => fits(item, wanted as Shape))],
-  ['required', (data, wanted) => !isFields(data) || (wanted as readonly string[]).every((key) => hasField(data, key))],
-  ['propertyNames', (data, wanted) => !isFields(data) || Object.keys(data).every((key) => fits(key, wanted as Shape))],
-  ['properties', (data, wanted) => !isFields(data) || knownFit(data, wanted as Shapes)],
-  ['additionalProperties', (data, wanted, shape) => !isFields(data) || othersFit(data, wanted as Shape | false, shape)],
+  ['required', (data, wanted) => !isRecord(data) || (wanted as readonly string[]).every((key) => hasField(data, key))],
+  ['propertyNames', (data, wanted) => !isRecord(data) || Object.keys(data).every((key) => fits(key, wanted as Shape))],
+  ['properties', (data, wanted) => !isRecord(data) || knownFit(data, wanted as Shapes)],
+  ['additionalProperties', (data, wanted, shape) => !isRecord(data) || othersFit(data, wanted as Shape | false, shape)],
 ]);
 
 type Shapes = Readonly<Record<string, Shape>>;
-type Fields = Readonly<Record<string, unknown>>;
 
 function definition(reference: string): Shape {
   const shapes: Shapes = policyShape.definitions;
@@ -59,10 +59,6 @@ function typeOf(data: unknown): string {
   if (data === null) return 'null';
   if (Array.isArray(data)) return 'array';
   return Number.isSafeInteger(data) ? 'integer' : typeof data;
-}
-
-function isFields(data: unknown): data is Fields {
-  return typeOf(data) === 'object';
 }
 
 /** Own keys only: `constructor` is no field of an object that does not state it. */
