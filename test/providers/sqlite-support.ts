@@ -1,11 +1,12 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import type { TestContext } from 'vitest';
 
 /** True where file permissions mean nothing to the process that runs the tests. */
 export const isRoot = process.getuid?.() === 0;
@@ -23,21 +24,26 @@ export async function removeFolder(path: string): Promise<void> {
 
 const command = promisify(execFile);
 
-/** A file system of its own in that folder, of so many KiB; false where it may not be had. */
-export async function mountSmall(folder: string, kib: number): Promise<boolean> {
+/** Makes that folder a file system of its own, of so many KiB; returns what ends it. Skips the test where it may not be had. */
+export async function mountSmall(
+  { skip }: Pick<TestContext, 'skip'>,
+  folder: string,
+  kib: number,
+): Promise<() => Promise<void>> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
   const mounted = command('mount', ['-t', 'tmpfs', '-o', `size=${String(kib)}k`, 'keyturn-test', folder]);
-  return mounted.then(
+  const isMounted = await mounted.then(
     () => true,
     () => false,
   );
+  skip(!isMounted, 'only root may mount a small disk, and not everywhere');
+  return async () => {
+    await command('umount', [folder]);
+  };
 }
 
 export async function mountReadOnly(folder: string): Promise<void> {
   await command('mount', ['-o', 'remount,ro', folder]);
-}
-
-export async function unmount(folder: string): Promise<void> {
-  await command('umount', [folder]);
 }
 
 /** Permission bits the way `ls -l` means them, setgid included. */

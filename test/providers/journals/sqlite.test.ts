@@ -20,7 +20,6 @@ import {
   otherUid,
   removeFolder,
   temporaryFolder,
-  unmount,
 } from '../sqlite-support.ts';
 
 let seed = 1;
@@ -76,10 +75,7 @@ describe('SQLite journal', () => {
 
   /** Puts the journal on a disk of its own, of so many KiB. */
   async function mounted(context: TestContext, kib: number): Promise<void> {
-    const place = dirname(path);
-    await mkdir(place);
-    context.skip(!(await mountSmall(place, kib)), 'only root may mount a small disk, and not everywhere');
-    unmounts.push(() => unmount(place));
+    unmounts.push(await mountSmall(context, dirname(path), kib));
   }
 
   /** Does something to the file that the journal itself would not. */
