@@ -52,7 +52,11 @@ export async function simulateSecrets(context: Context, args: readonly string[],
     const { runs } = group;
     const simulation = await simulate(group.policy, {
       ...{ runs, seed, faults: flags.faults, signal: context.signal, trace: flags.trace ? tell : undefined },
-      onRun: ({ runs: ended, tally }) => meter.tell(ended, tally.events),
+      onRun: async ({ runs: ended, tally }) => {
+        // The event loop turns, so that Ctrl-C is heard.
+        await context.clock.sleep(0);
+        if (!flags.trace) meter.tell(ended, tally.events);
+      },
     });
     meter.next(simulation);
     done.push({ group, simulation });
@@ -71,7 +75,7 @@ export async function simulateSecrets(context: Context, args: readonly string[],
   return context.signal.aborted ? exitOfSignal(context.signal.reason) : exit.ok;
 }
 
-/** How fast it goes, told now and then; the event loop turns in between, so that Ctrl-C is heard. */
+/** How fast it goes, told now and then. */
 class Meter {
   readonly #context: Context;
   readonly #runs: number;
@@ -86,9 +90,8 @@ class Meter {
     this.#toldAt = this.#beganAt;
   }
 
-  async tell(runs: number, events: number): Promise<void> {
+  tell(runs: number, events: number): void {
     const { clock, output } = this.#context;
-    await clock.sleep(0);
     const now = clock.monotonic();
     if (now - this.#toldAt < tellEveryMs) return;
     this.#toldAt = now;
