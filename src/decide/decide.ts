@@ -22,6 +22,7 @@ import {
 import { attempt, callUpstream, waitForInFlight } from './attempt.ts';
 import { check, confirmCommand } from './check.ts';
 import type { Decision, End, Problem, Wait } from './decision.ts';
+import { usageUnread } from './fleet-checks.ts';
 import { deployGate, monitorGate } from './gates.ts';
 import { callsOf, canGoBack, isSwitched, legOf, mayHaveSwitched, type Leg } from './leg.ts';
 import { keyringIn, type Observation } from './observation.ts';
@@ -51,7 +52,9 @@ export function decide(run: Run, seen: Observation, now: number): Decision {
   }
   // A rotation under compromise takes the claim with its first commit, any other before it does anything else.
   const mustClaim = isOurs ? hasStaleIntent(run, seen) : isForUs && (to !== null || !run.compromised);
-  if (mustClaim) return attempt(run, run.step, 'reclaim', seen, now);
+  if (mustClaim) {
+    return (isOurs ? null : waitForWitnesses(run, keyring, seen)) ?? attempt(run, run.step, 'reclaim', seen, now);
+  }
   return byStage(run, keyring, to, seen, now);
 }
 
@@ -205,7 +208,9 @@ function beforeGenerate(run: Run, keyring: Keyring, seen: Observation, now: numb
   }
   const primary = primaryOf(keyring)?.id ?? null;
   // Under compromise it matters nothing which version is primary: none of them may stay.
-  if (!wantsAbort(run) && (primary === run.from || run.compromised)) return attempt(run, step, 'generate', seen, now);
+  if (!wantsAbort(run) && (primary === run.from || run.compromised)) {
+    return waitForWitnesses(run, keyring, seen) ?? attempt(run, step, 'generate', seen, now);
+  }
   const inFlight = waitForInFlight(run, step, ['generate'], now);
   if (inFlight !== null) return inFlight;
   if (wantsAbort(run)) return aborted(run, `Aborted before the switch: ${primary ?? 'nothing'} is primary.`);
@@ -213,6 +218,16 @@ function beforeGenerate(run: Run, keyring: Keyring, seen: Observation, now: numb
     run,
     `Ended before anything was changed: the primary is ${primary ?? 'none'}, not ${run.from ?? 'none'} as when this run started.`,
   );
+}
+
+/**
+ * What a store shows may be older than what receivers hold, or gone, and a journal that never moved this keyring cannot
+ * know. Written over before anybody looked, it would lack versions that somebody signs with. Under compromise there is no
+ * time to wait for that, but where the store has nothing at all.
+ */
+function waitForWitnesses(run: Run, keyring: Keyring, { usage }: Observation): Wait | null {
+  if (usage.state === 'read' || (run.compromised && keyring.revision > 0)) return null;
+  return { kind: 'wait', step: run.step, checks: [usageUnread(usage.error.message)], problem: null };
 }
 
 /** Stored and pending: wait until every receiver holds it, then switch the upstream, then call it primary. */

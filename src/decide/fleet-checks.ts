@@ -11,6 +11,14 @@ import { clockBoundMs } from './leg.ts';
 /** How far in the future a stamp may lie before the clock counts as set back. */
 const stampBoundMs = 1_000;
 
+/** Stands in the place of every check that needs reports. */
+export function usageUnread(why: string): Check {
+  return check('usage-log', false, 'receivers', {
+    reason: 'usage-log-unread',
+    message: `The usage log cannot be read, so nothing is known of the receivers: ${why}`,
+  });
+}
+
 export function clock({ evidence, now }: GateView): Check {
   const offMs = Math.abs(now - evidence.now);
   const aheadMs = (evidence.newestStampAt ?? 0) - evidence.now;

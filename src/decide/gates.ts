@@ -6,7 +6,7 @@ import type { UsageEvidence } from '../ports/usage-log.ts';
 import { canary } from './canary-check.ts';
 import { check } from './check.ts';
 import { coverageOf, requiredPools, rosterOf, unreportedPools } from './evidence.ts';
-import { clock, covered, holding, missing, missingBeforeSwitch, roster } from './fleet-checks.ts';
+import { clock, covered, holding, missing, missingBeforeSwitch, roster, usageUnread } from './fleet-checks.ts';
 import type { GateView } from './gate-view.ts';
 import type { Leg } from './leg.ts';
 import type { Observation } from './observation.ts';
@@ -69,13 +69,6 @@ function isCounted(receivers: ReceiversPolicy): boolean {
 
 function viewOf(run: Run, leg: Leg, keyring: Keyring, evidence: UsageEvidence, now: number): GateView {
   return { run, leg, keyring, evidence, now, roster: rosterOf(evidence, run.policy.receivers) };
-}
-
-function usageUnread(why: string): Check {
-  return check('usage-log', false, 'receivers', {
-    reason: 'usage-log-unread',
-    message: `The usage log cannot be read, so nothing is known of the receivers: ${why}`,
-  });
 }
 
 function readBack(run: Run, keyring: Keyring): Check {

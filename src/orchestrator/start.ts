@@ -1,4 +1,4 @@
-import { keyringIn } from '../decide/observation.ts';
+import { keyringIn, type UsageRead } from '../decide/observation.ts';
 import { behindWords, foreignClaimWords, highestReported } from '../decide/problems.ts';
 import { KeyturnError } from '../model/errors.ts';
 import { idBytes, idFrom } from '../model/id.ts';
@@ -16,9 +16,17 @@ import { eventOf } from './perform.ts';
 import { lastRun, liveRun } from './runs.ts';
 import type { Tenure } from './tenure.ts';
 
-/** The highest keyring revision that journal and receivers know of; what the store shows must not be below it. */
+/**
+ * The highest keyring revision that journal and receivers know of; what the store shows must not be below it. Throws
+ * `usage-unreachable`: who writes a keyring without a run has no other moment to wait for the receivers' word.
+ */
 export async function knownRevision(parts: Parts, secret: string): Promise<number> {
   const usage = await readUsage(parts, { secret });
+  if (usage.state === 'failed') throw usage.error;
+  return highestKnown(parts, secret, usage);
+}
+
+async function highestKnown(parts: Parts, secret: string, usage: UsageRead): Promise<number> {
   const run = await lastRun(parts, secret);
   return Math.max(run?.revision ?? 0, highestReported({ usage }));
 }
@@ -57,7 +65,7 @@ export async function startRun(
   const { reason, compromised = false, takeOver } = options;
   const live = await liveRun(parts, policy.secret);
   if (live !== null && !compromised && takeOver === undefined) return { run: live, joined: true };
-  const known = await knownRevision(parts, policy.secret);
+  const known = await highestKnown(parts, policy.secret, await readUsage(parts, policy));
   const { keyring } = await readKeyring(parts, policy);
   const claim = foreignClaim(parts, keyring, live);
   if (claim === null && takeOver !== undefined) {

@@ -395,6 +395,29 @@ describe('what cannot be read', () => {
     expect(wait.checks.find((check) => !check.ok)?.message).toContain('Its disk is gone.');
   });
 
+  const sentFor = { tookOver: { run: foreignClaim.run, journal: foreignClaim.journal } };
+
+  test.each([
+    ['stores a new version', run(), rings.settledBefore, 'wait usage-log (generate)'],
+    ['stores the first one', run({ from: null, kind: 'first', revision: 0 }), null, 'wait usage-log (generate)'],
+    ['stores one under compromise', run({ compromised: true }), rings.settledBefore, 'perform generate (generate)'],
+    [
+      'stores the first one under compromise',
+      run({ from: null, kind: 'first', compromised: true, revision: 0 }),
+      null,
+      'wait usage-log (generate)',
+    ],
+    [
+      'claims the keyring of a lost journal',
+      run(sentFor),
+      onTopOf(rings.settledBefore, [claim(foreignClaim)]),
+      'wait usage-log (generate)',
+    ],
+    ['gives up', run({ moves: [said('abort')] }), rings.settledBefore, 'end aborted (generate)'],
+  ])('I5: what it does while nobody can look what receivers hold: %s', (_what, of, keyring, expected) => {
+    expect(decided(of, observation(keyring, [], unread))).toBe(expected);
+  });
+
   test('a lost answer is not taken for a switch while the usage log cannot be read', () => {
     expect(decided(run({ intents: [lostAnswer] }), observation(rings.pending, [], unread))).toBe(
       'wait usage-log (deploy)',

@@ -76,6 +76,14 @@ describe('a value that is in use', () => {
     expect(noted?.data).toEqual({ who: 'someone@here', versions: [{ id: keyring.versions[0]?.id, stage: 'primary' }] });
   });
 
+  it('is not taken while nobody can look what receivers hold: the store may have lost a keyring', async () => {
+    world.usageDown = true;
+    await expectCode(world.orchestrator.adopt(production, value), 'usage-unreachable');
+    expect([world.place.newest(production), await events(production)]).toEqual([null, []]);
+    world.usageDown = false;
+    expect((await world.orchestrator.adopt(production, value)).revision).toBe(1);
+  });
+
   it('is not taken where the audit trail cannot be written', async () => {
     const broken = new KeyturnError('journal-unreachable', 'The disk is full.');
     const journal = journalWith(() => Promise.reject(broken));

@@ -204,6 +204,11 @@ describe('a migration is refused, and nothing is written', () => {
     await refused(processIn('old'), 'wrong-state');
   });
 
+  it('while nobody can look what receivers hold', async () => {
+    world.usageDown = true;
+    await refused(processIn('old'), 'usage-unreachable');
+  });
+
   it('for stores that are not there, are one, or are none of its own', async () => {
     await refused(processIn('old'), 'usage', { from: 'old', to: 'nwe' });
     await refused(processIn('old'), 'usage', { from: 'old', to: 'old' });

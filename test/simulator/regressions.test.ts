@@ -29,3 +29,20 @@ describe('a store whose reads lag', () => {
     expect(violation).toBeNull();
   });
 });
+
+describe('a journal that never moved a keyring, while nobody can look what receivers hold', () => {
+  it.each(['store-document-gone', 'store-put-back'] as const)(
+    'writes nothing over what the store lost (%s)',
+    async (kind) => {
+      const at = 600_000;
+      const faults: readonly Fault[] = [
+        { at, kind: 'usage-outage', forMs: 120_000 },
+        { at: at + 1_000, kind, forMs: 90_000 },
+        { at: at + 30_000, kind: 'rival' },
+      ];
+      const { violation, tally } = await world({ askedAt: 60_000 }, faults);
+      expect(violation).toBeNull();
+      expect(tally.completed).toBeGreaterThan(0);
+    },
+  );
+});
