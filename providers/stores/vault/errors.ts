@@ -66,12 +66,17 @@ export function unreachable({ what, path }: Asked, label: string, cause: unknown
       details,
     });
   }
-  const why = code === 'ETIMEDOUT' ? 'does not answer in time' : `does not answer (${code})`;
+  const why = whyUnreachable[code] ?? `does not answer (${code})`;
   return new KeyturnError('store-unreachable', `${sentence} ${why}.`, {
     hint: 'Check the address in the policy, and the way to it. It is tried again.',
     details,
   });
 }
+
+const whyUnreachable: Readonly<Record<string, string>> = {
+  ETIMEDOUT: 'does not answer in time',
+  EMSGSIZE: 'answers with more than it is ever asked for',
+};
 
 const tlsCodes = /CERT|ERR_TLS|ERR_SSL|EPROTO|UNABLE_TO|SIGNATURE/;
 

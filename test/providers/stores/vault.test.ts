@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { createServer, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -367,6 +367,37 @@ describe('vault without a server', () => {
     const error = (await readOne(store, name)) as { readonly error?: unknown };
     expect(bodies).toEqual([{ role: 'receivers', jwt: 'the-jwt' }]);
     expectNoLeak('the-jwt', error, store);
+  });
+
+  const neverEnding = (outgoing: ServerResponse): void => {
+    const chunk = Buffer.alloc(65_536, ' ');
+    const more = (): void => {
+      while (!outgoing.destroyed && outgoing.write(chunk));
+      if (!outgoing.destroyed) outgoing.once('drain', more);
+    };
+    more();
+  };
+
+  it.each<[string, (outgoing: ServerResponse) => unknown, string]>([
+    ['never begins', () => null, 'does not answer in time'],
+    ['stops in the middle', (outgoing) => outgoing.write('{"data":'), 'does not answer in time'],
+    [
+      'is cut off in the middle',
+      (outgoing) => outgoing.write('{"data":', () => outgoing.destroy()),
+      'does not answer (ECONNRESET)',
+    ],
+    ['never ends', neverEnding, 'answers with more than it is ever asked for'],
+  ])('says of an answer that %s what became of it', async (_, answer, words) => {
+    const server = createServer((_incoming, outgoing) => void answer(outgoing));
+    later(() => {
+      server.closeAllConnections();
+      return new Promise((resolve) => server.close(resolve));
+    });
+    const credentials = { 'auth.token': 't' };
+    const timeoutMs = words.includes('in time') ? 200 : 60_000;
+    const store = await opened({ address: await listen(server), credentials, more: { timeoutMs } });
+    const error = await expectFailed(store, name, 'store-unreachable');
+    expect(error.message).toContain(words);
   });
 
   it('says which address does not answer', async () => {
