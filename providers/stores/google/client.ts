@@ -4,15 +4,30 @@ import { KeyturnError } from '../../../src/model/errors.ts';
 import { parseObject } from '../../../src/model/json.ts';
 import type { GoogleStorePolicy } from '../../../src/model/policy.ts';
 import { optionalPackage } from '../../packages.ts';
-import { codeOf, refusal, type Asked } from './errors.ts';
+import { refusal, type Asked } from './errors.ts';
 import type { StoreOptions } from '../options.ts';
 
-/** Of each call. */
+/** Of one call. */
 interface CallOptions {
   readonly timeout: number;
   /** No tries of the SDK's own. */
   readonly retry: null;
+  /** What is for gRPC itself. */
+  readonly otherArgs: { readonly options: { readonly interceptors: readonly Interceptor[] } };
 }
+
+interface Status {
+  readonly code: number;
+  readonly details: string;
+  readonly metadata: unknown;
+}
+
+/** Of what comes back in a call, what is handed on to whoever made it. */
+interface Listener {
+  readonly onReceiveMessage: (message: object) => void;
+}
+
+type Interceptor = (options: object, next: (options: object) => object) => object;
 
 type SdkOptions = NonNullable<ConstructorParameters<typeof SecretManagerServiceClient>[0]>;
 
@@ -25,7 +40,23 @@ interface ServiceAccount {
 
 /** What is asked of the package that the SDK makes its calls with. */
 interface Gax {
-  readonly grpc: { readonly credentials: { readonly createInsecure: () => NonNullable<SdkOptions['sslCreds']> } };
+  readonly grpc: {
+    readonly credentials: { readonly createInsecure: () => NonNullable<SdkOptions['sslCreds']> };
+    readonly status: { readonly OK: number };
+    readonly InterceptingCall: new (
+      call: object,
+      requester: {
+        readonly start: (
+          metadata: object,
+          listener: Listener,
+          next: (
+            metadata: object,
+            listener: { readonly onReceiveStatus: (status: Status, next: (status: Status) => void) => void },
+          ) => void,
+        ) => void;
+      },
+    ) => object;
+  };
   readonly googleAuthLibrary: {
     readonly PassThroughClient: new () => AuthClient;
     readonly JWT: new (options: ServiceAccount & { readonly scopes: readonly string[] }) => AuthClient;
@@ -40,12 +71,14 @@ type Called<T, C extends number> =
 export class GoogleClient {
   readonly label: string;
   readonly #sdk: SecretManagerServiceClient;
-  readonly #options: CallOptions;
+  readonly #grpc: Gax['grpc'];
+  readonly #timeoutMs: number;
 
   private constructor(sdk: SecretManagerServiceClient, policy: GoogleStorePolicy) {
     const { project, location, endpoint, timeoutMs } = policy;
     this.#sdk = sdk;
-    this.#options = { timeout: timeoutMs, retry: null };
+    this.#grpc = gax().grpc;
+    this.#timeoutMs = timeoutMs;
     const where = location === null ? '' : `, location ${location}`;
     this.label = `Google store of project ${project}${where}${endpoint === null ? '' : ` at ${endpoint}`}`;
   }
@@ -70,13 +103,40 @@ export class GoogleClient {
     work: (sdk: SecretManagerServiceClient, options: CallOptions) => Promise<T>,
     told: readonly C[] = [],
   ): Promise<Called<T, C>> {
+    const heard: { code: C | null } = { code: null };
+    const interceptor = this.#hearing(told, (code) => {
+      heard.code = code;
+    });
+    // New each time: the SDK writes into them what is asked for, and reads it later.
+    const options = { timeout: this.#timeoutMs, retry: null, otherArgs: { options: { interceptors: [interceptor] } } };
     try {
-      return { code: null, answer: await work(this.#sdk, this.#options) };
+      const answer = await work(this.#sdk, options);
+      return heard.code === null ? { code: null, answer } : { code: heard.code, answer: null };
     } catch (error) {
-      const code = told.find((each) => each === codeOf(error));
-      if (code !== undefined) return { code, answer: null };
       throw refusal(error, asked, this.label);
     }
+  }
+
+  /**
+   * Hears a status that is told before an error is made of it, and hands on an empty answer instead. For each error two stacks
+   * are written out and a decoder for everything that Google can say is built: most of what an idle receiver would cost, whose
+   * calls all end in "no such version".
+   */
+  #hearing<C extends number>(told: readonly C[], hear: (code: C) => void): Interceptor {
+    const { InterceptingCall, status: known } = this.#grpc;
+    return (options, next) =>
+      new InterceptingCall(next(options), {
+        start: (metadata, listener, begin) => {
+          const onReceiveStatus = (status: Status, pass: (status: Status) => void): void => {
+            const code = told.find((each) => each === status.code);
+            if (code === undefined) return pass(status);
+            hear(code);
+            listener.onReceiveMessage({});
+            pass({ ...status, code: known.OK });
+          };
+          begin(metadata, { onReceiveStatus });
+        },
+      });
   }
 
   async close(): Promise<void> {

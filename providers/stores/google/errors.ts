@@ -29,7 +29,7 @@ export const grpcCode = {
 } as const;
 
 /** The code of gRPC; null for what never was a call. */
-export function codeOf(error: unknown): number | null {
+function codeOf(error: unknown): number | null {
   return isRecord(error) && typeof error['code'] === 'number' ? error['code'] : null;
 }
 

@@ -84,6 +84,12 @@ function describeBoth(server: RunningServer): void {
     const reads = await store.read(names);
     expect([...reads.values()].every(({ state }) => state === 'present')).toBe(true);
     expect(network.calls).toBe(20);
+    // Google sends a call to where the secret is by this header.
+    const sentFor = network.seen
+      .slice(-20)
+      .map(({ headers, body }) => [String(headers['x-goog-request-params']).replace(/^name=/, ''), body] as const);
+    expect(new Set(sentFor.map(([resource]) => resource)).size).toBe(20);
+    for (const [resource, body] of sentFor) expect(body.toString()).toContain(decodeURIComponent(resource));
   });
 
   it('labels what it makes', async () => {
