@@ -29,6 +29,7 @@ const awsCalls = 50;
 /** The share of a core that an idle receiver may take. */
 const idleShare = 0.005;
 const watchedRefreshes = 2;
+const refreshMs = 60_000;
 
 /** Longer than any machine needs: what is slow is measured, not cut off. */
 const timeout = '30s';
@@ -184,15 +185,20 @@ const modulesOf: Readonly<Record<string, RegExp>> = {
   google: /\/dist\/providers\/stores\/google[./]|\/node_modules\/(@google-cloud|google-gax|@grpc)\//,
 };
 
-/** All of them side by side, because they take two minutes: each by the time of its own threads. */
+/**
+ * All of them side by side, because they take two minutes: each by the time of its own threads, and begun one after the
+ * other, so that their refreshes, one a minute, do not fall together: a core that two share is no core.
+ */
 async function idleRows(fleet: Fleet, places: readonly Place[]): Promise<readonly BenchRow[]> {
   fleet.addKeyrings(0, most);
   const inFiles = { title: 'file', kind: 'file', policy: fleet.writePolicy(most), env: {} };
   const elsewhere = places.map(({ title, kind, settings, world }) => {
     return { title, kind, policy: fleet.writePolicy(most, settings), env: world.receiverEnv };
   });
+  const receivers = [inFiles, ...elsewhere];
   const rows = await Promise.all(
-    [inFiles, ...elsewhere].map(({ title, kind, policy, env }) => {
+    receivers.map(async ({ title, kind, policy, env }, index) => {
+      await realClock.sleep((index * refreshMs) / receivers.length);
       const job: IdleJob = {
         library: pathToFileURL(library).href,
         policy,
