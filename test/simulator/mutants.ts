@@ -1,7 +1,7 @@
 import type { Decision } from '../../src/decide/decision.ts';
 import type { Observation } from '../../src/decide/observation.ts';
 import type { Check, CheckName } from '../../src/model/check.ts';
-import { findVersion, type Keyring, type KeyringMove } from '../../src/model/keyring.ts';
+import { findVersion, type Keyring, type KeyringMove, type Version } from '../../src/model/keyring.ts';
 import { intentsOf, lastIntent, wantsAbort, type Run } from '../../src/model/run.ts';
 import type { SecretPolicy } from '../../src/model/policy.ts';
 import type { Invariant } from '../../src/simulator/checks.ts';
@@ -34,6 +34,9 @@ export function decided(run: Run, seen: Observation, right: (seen: Observation) 
   const to = keyring === null ? null : findVersion(keyring, run.to);
   if (is('claim in the journal alone') && keyring !== null) return right(unclaimed(run, seen, keyring));
   const decision = right(seen);
+  if (is('a first commit that asks no receiver') && isUnwitnessed(decision, to)) {
+    return { kind: 'perform', step: 'generate', effect: 'generate' };
+  }
   if (decision.kind !== 'perform') return decision;
   const { effect } = decision;
   if (is('promote before the upstream changed') && effect === 'activate') return { ...decision, effect: 'promote' };
@@ -45,6 +48,11 @@ export function decided(run: Run, seen: Observation, right: (seen: Observation) 
     return { ...decision, step: 'generate', effect: 'generate' };
   }
   return decision;
+}
+
+/** A run that has stored nothing waits for the word of the receivers. */
+function isUnwitnessed(decision: Decision, to: Version | null): boolean {
+  return decision.kind === 'wait' && to === null && decision.checks.some(({ name }) => name === 'usage-log');
 }
 
 /** A foreign claim looks like one of this run's. */
@@ -117,6 +125,12 @@ const provocations: Readonly<Record<string, (schedule: Schedule) => Schedule>> =
     { ...steady, ...receivers(2) },
     { kind: 'store-put-back', at: 200_000, ...long },
   ),
+  'a first commit that asks no receiver': provoking(
+    steady,
+    { kind: 'usage-outage', at: 200_000, ...long },
+    { kind: 'store-document-gone', at: 201_000, ...long },
+    { kind: 'rival', at: 230_000 },
+  ),
   'abort after the switch that revokes the new version': provoking(
     { trafficEveryMs: null },
     { kind: 'upstream-faults', at: 0, calls: ['lose-answer', 'lose-answer', 'lose-answer'] },
@@ -159,6 +173,7 @@ export const mutants: readonly Mutant[] = [
   { name: 'refetch starved by junk', caughtBy: ['I1', 'I6', 'I8'], policy: once, lastSeed: 88 },
   { name: 'abort after the switch that revokes the new version', caughtBy: ['I2'], policy: retrying, lastSeed: 3 },
   { name: '--compromised that joins the live run', caughtBy: ['compromise'], policy: retrying, lastSeed: 26 },
+  { name: 'a first commit that asks no receiver', caughtBy: ['legal-moves'], policy: retrying, lastSeed: 1 },
   { name: 'a value used twice', caughtBy: ['legal-moves'], policy: retrying, lastSeed: 15 },
   { name: 'evidence stamped by the receiver’s clock', caughtBy: ['I1', 'I2', 'I8'], policy: retrying, lastSeed: 3 },
 ];
