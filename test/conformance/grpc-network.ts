@@ -19,7 +19,7 @@ export interface GrpcCall {
   readonly body: Buffer;
 }
 
-interface GrpcAnswer {
+export interface GrpcAnswer {
   readonly headers: OutgoingHttpHeaders;
   readonly body: Buffer;
   readonly trailers: OutgoingHttpHeaders;
@@ -33,11 +33,26 @@ export interface GrpcNetwork extends Network {
   close(): Promise<void>;
 }
 
+/** The answer of a call that went well: a message with one field of these texts. */
+export function textsAnswer(number: number, texts: readonly string[]): GrpcAnswer {
+  const message = Buffer.concat(texts.map((text) => field(number, Buffer.from(text))));
+  const head = Buffer.alloc(5);
+  head.writeUInt32BE(message.length, 1);
+  return {
+    headers: { ':status': 200, 'content-type': 'application/grpc' },
+    body: Buffer.concat([head, message]),
+    trailers: { 'grpc-status': '0' },
+  };
+}
+
 /**
- * A proxy for gRPC on real sockets. One connection carries all calls of a client, so what is cut is the call's own stream, and
+ * A proxy for gRPC on real sockets, with `answered` for calls that the server does not know: null passes one on. One connection carries all calls of a client, so what is cut is the call's own stream, and
  * the others go on.
  */
-export async function openGrpcNetwork(target: string): Promise<GrpcNetwork> {
+export async function openGrpcNetwork(
+  target: string,
+  answered: (call: GrpcCall) => GrpcAnswer | null = () => null,
+): Promise<GrpcNetwork> {
   const disturber = new Disturber();
   const seen: GrpcCall[] = [];
   const upstream = connect(target);
@@ -55,7 +70,7 @@ export async function openGrpcNetwork(target: string): Promise<GrpcNetwork> {
       const call = { path: String(headers[':path']), headers, body: await whole(stream) };
       seen.push(call);
       await disturber.serve<GrpcAnswer>({
-        forward: () => send(upstream, call),
+        forward: async () => answered(call) ?? (await send(upstream, call)),
         answer: (given) => answer(stream, given),
         cut: () => cut(stream),
         cutAnswer: (given) => cutAnswer(stream, given),

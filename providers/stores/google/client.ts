@@ -129,7 +129,10 @@ export class GoogleClient {
         start: (metadata, listener, begin) => {
           const onReceiveStatus = (status: Status, pass: (status: Status) => void): void => {
             const code = told.find((each) => each === status.code);
-            if (code === undefined) return pass(status);
+            if (code === undefined) {
+              pass(status);
+              return;
+            }
             hear(code);
             listener.onReceiveMessage({});
             pass({ ...status, code: known.OK });

@@ -1,5 +1,6 @@
-import { describedAtMost, finding, ok, readFindings, unknown, warning } from '../../../src/ports/probe.ts';
+import { describedAtMost, failed, finding, ok, readFindings, unknown, warning } from '../../../src/ports/probe.ts';
 import type { ProbeFinding, ProbeRequest, SecretStore, StoreProbe } from '../../../src/ports/secret-store.ts';
+import type { Wanted } from '../key.ts';
 import type { GoogleVersions } from './versions.ts';
 
 /** Reach; what else ends or moves these secrets; the reads themselves. Nothing is written. */
@@ -17,7 +18,8 @@ export async function probeGoogle(
   });
   const none = { version: null, clockAheadMs: null };
   if (reach.state === 'failed') return { ...none, findings: [reach] };
-  if (request.use === 'orchestrator') others.push(...(await settings(versions, request)), ...rights());
+  if (request.use === 'orchestrator')
+    others.push(...(await settings(versions, request)), ...(await rights(versions, request)));
   return { ...none, findings: [reach, ...others, ...(await readFindings(store, request))] };
 }
 
@@ -57,11 +59,58 @@ async function settings(versions: GoogleVersions, { names }: ProbeRequest): Prom
   return findings.length === 0 ? [look] : findings;
 }
 
-/** Not every installation answers what an account may do; a list of permissions would be one call more for each secret. */
-function rights(): readonly ProbeFinding[] {
+/** What each use takes on a secret that is there. */
+const needsOf: Readonly<Record<string, readonly string[]>> = {
+  commit: ['secretmanager.versions.add', 'secretmanager.versions.get', 'secretmanager.versions.list'],
+  purge: ['secretmanager.versions.destroy'],
+  'plain-write': ['secretmanager.versions.add', 'secretmanager.versions.get', 'secretmanager.versions.list'],
+};
+
+interface Place {
+  readonly wanted: Wanted;
+  readonly uses: readonly string[];
+}
+
+/** As Google itself answers what the account may do with what is there; one finding for each use. */
+async function rights(versions: GoogleVersions, { names, plainKeys }: ProbeRequest): Promise<readonly ProbeFinding[]> {
+  const keyrings = names.slice(0, describedAtMost).map(({ secret, key }): Place => {
+    return { wanted: { key, what: `The keyring of ${secret}` }, uses: ['commit', 'purge'] };
+  });
+  const copies = plainKeys.slice(0, describedAtMost).map((key): Place => {
+    return { wanted: { key, what: `The plain copy ${key}` }, uses: ['plain-write'] };
+  });
+  const places = [...keyrings, ...copies];
+  const lacks = new Map<string, string[]>();
+  try {
+    for (const { wanted, uses } of places) {
+      const has = await permissionsOn(versions, wanted, uses);
+      if (has === null) continue;
+      for (const use of uses) {
+        const lacking = (needsOf[use] ?? []).filter((need) => !has.has(need));
+        const before = lacks.get(use) ?? [];
+        const on = `${lacking.join(' and ')} on ${versions.resourceOf(wanted)}`;
+        lacks.set(use, lacking.length === 0 ? before : [...before, on]);
+      }
+    }
+  } catch (error) {
+    return [failed('commit', error)];
+  }
+  return [...new Set(places.flatMap(({ uses }) => uses))].map((use) => rightFinding(use, lacks.get(use) ?? null));
+}
+
+/** Null where nobody tells; of a secret that is not there nobody has any. */
+async function permissionsOn(
+  versions: GoogleVersions,
+  wanted: Wanted,
+  uses: readonly string[],
+): Promise<ReadonlySet<string> | null> {
+  if (typeof (await versions.secret(wanted)) === 'string') return null;
+  return versions.allowed(wanted, [...new Set(uses.flatMap((use) => needsOf[use] ?? []))]);
+}
+
+function rightFinding(use: string, lacks: readonly string[] | null): ProbeFinding {
   const hint = 'deploy/google/orchestrator-role.yaml has all that it takes.';
-  return [
-    unknown('commit', 'Whether it may write cannot be told without writing.', hint),
-    unknown('purge', 'Whether it may destroy versions cannot be told without destroying one.', hint),
-  ];
+  if (lacks === null) return unknown(use, 'Nothing is there yet that could be asked, or nobody answers that.', hint);
+  if (lacks.length === 0) return ok(use, 'The account has the permissions for it.');
+  return { name: use, state: 'failed', message: `The account lacks ${lacks.join(', ')}.`, hint };
 }

@@ -127,6 +127,20 @@ export class GoogleVersions {
     return answer?.[0] ?? (code === grpcCode.notFound ? 'absent' : 'unknown');
   }
 
+  /**
+   * Of these permissions on a secret that is there, the ones that the account has; asking takes none. Null where nobody tells:
+   * not every installation does.
+   */
+  async allowed(wanted: Wanted, permissions: readonly string[]): Promise<ReadonlySet<string> | null> {
+    const asked = this.#asked(wanted, 'secretmanager.secrets.get');
+    const { answer } = await this.#client.call(
+      asked,
+      (sdk, options) => sdk.testIamPermissions({ resource: asked.resource, permissions: [...permissions] }, options),
+      [grpcCode.unimplemented, grpcCode.permissionDenied],
+    );
+    return answer === null ? null : new Set(answer[0].permissions);
+  }
+
   /** With all its versions; one that is not there too. */
   async remove(wanted: Wanted): Promise<void> {
     const asked = this.#asked(wanted, 'secretmanager.secrets.delete');

@@ -5,7 +5,13 @@ import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import { idOf } from '../../../providers/stores/google/name.ts';
 import type { SecretStore } from '../../../src/ports/secret-store.ts';
-import { openGrpcNetwork, type GrpcCall, type GrpcNetwork } from '../../conformance/grpc-network.ts';
+import {
+  openGrpcNetwork,
+  textsAnswer,
+  type GrpcAnswer,
+  type GrpcCall,
+  type GrpcNetwork,
+} from '../../conformance/grpc-network.ts';
 import { listen } from '../../conformance/http-network.ts';
 import {
   adding,
@@ -24,7 +30,14 @@ import { describeOn } from '../../servers/describe.ts';
 import type { RunningServer } from '../../servers/types.ts';
 import { selfSigned } from './certificate.ts';
 import { closingAfterEach, lacksOfOpenServer, stateOf } from './network-support.ts';
-import { GoogleAdmin, methodOf, openGoogle, openGooglePlace, type GoogleStoreOptions } from './google-support.ts';
+import {
+  GoogleAdmin,
+  methodOf,
+  openGoogle,
+  openGooglePlace,
+  project,
+  type GoogleStoreOptions,
+} from './google-support.ts';
 
 const name = { secret: 'hook', key: 'hook' };
 
@@ -64,8 +77,10 @@ const permissions: Readonly<Record<string, string>> = {
   DestroySecretVersion: 'secretmanager.versions.destroy',
 };
 
+/** Asking what one may do takes none. */
 function permissionsOf(calls: readonly GrpcCall[]): readonly string[] {
-  return [...new Set(calls.map((call) => permissions[methodOf(call)] ?? methodOf(call)))].toSorted();
+  const methods = calls.map(methodOf).filter((method) => method !== 'TestIamPermissions');
+  return [...new Set(methods.map((method) => permissions[method] ?? method))].toSorted();
 }
 
 /** The permissions in a role of deploy/google. */
@@ -164,6 +179,58 @@ function describeBoth(server: RunningServer): void {
   });
 }
 
+/** What the emulators do not know: an account that has what deploy/google grants but for these. */
+function asking(lacking: readonly string[]): (call: GrpcCall) => GrpcAnswer | null {
+  const granted = grantedBy('orchestrator').filter((permission) => !lacking.includes(permission));
+  return (call) => {
+    if (methodOf(call) !== 'TestIamPermissions') return null;
+    const asked = call.body.toString();
+    return textsAnswer(
+      1,
+      granted.filter((permission) => asked.includes(permission)),
+    );
+  };
+}
+
+function describeAsking(server: RunningServer): void {
+  it.each([
+    ['has it all', [], ['ok', 'ok', 'ok'], ''],
+    [
+      'may destroy nothing',
+      ['secretmanager.versions.destroy'],
+      ['ok', 'failed', 'ok'],
+      'versions.destroy on projects/',
+    ],
+    ['may add nothing', ['secretmanager.versions.add'], ['failed', 'ok', 'failed'], 'versions.add on projects/'],
+  ] as const)('is told by Google what an account may do that %s', async (_, lacking, states, words) => {
+    const network = await openGrpcNetwork(server.address, asking(lacking));
+    later(() => network.close());
+    const store = await opened({ endpoint: network.url, more: { prefix: `keyturn/${randomUUID()}` } });
+    const request = { use: 'orchestrator', names: [name], plainKeys: ['copy'] } as const;
+    const before = await store.probe(request);
+    const uses = ['commit', 'purge', 'plain-write'];
+    expect(uses.map((use) => stateOf(before, use))).toEqual(['unknown', 'unknown', 'unknown']);
+    await store.commit(name, firstKeyring('hook'), null);
+    await store.plain.write('copy', () => 'x');
+    const probe = await store.probe(request);
+    expect(uses.map((use) => stateOf(probe, use))).toEqual(states);
+    expect(probe.findings.map(({ message }) => message).join(' ')).toContain(words);
+  });
+
+  it('keeps a regional secret where the policy says', async () => {
+    const network = await openGrpcNetwork(server.address);
+    later(() => network.close());
+    const more = { prefix: `keyturn/${randomUUID()}`, location: 'europe-west3' };
+    const store = await opened({ endpoint: network.url, more });
+    const first = firstKeyring('hook');
+    await store.commit(name, first, null);
+    expect((await readPresent(store, name)).keyring).toEqual(first);
+    expect(network.seen.length).toBeGreaterThan(2);
+    for (const { body } of network.seen)
+      expect(body.toString()).toContain(`projects/${project}/locations/europe-west3`);
+  });
+}
+
 /** A commit reads the accepted version, the list, and the next number; then it adds. */
 const callsUntilAdd = 4;
 
@@ -174,6 +241,7 @@ function suiteOn(server: RunningServer, deviations: SecretStoreSuite['deviations
 describeOn('gcp', 'google on the gRPC emulator (covers R-22)', (server) => {
   describeSecretStore('google on gcp', suiteOn(server));
   describeBoth(server);
+  describeAsking(server);
 });
 
 describeOn('gcp-etag', 'google on the emulator with etags (covers R-22)', (server) => {
