@@ -52,6 +52,8 @@ export class Fleet {
   readonly #parts: FleetParts;
   #receivers: Receiver[] = [];
   #made = 0;
+  /** When the usage log first had each higher revision. */
+  readonly #reported: { readonly at: number; readonly revision: number }[] = [];
   /** Who is started when the fleet, which is scaled to zero, comes back; null while it is there. */
   #onReturn: ReceiverSetup[] | null = null;
 
@@ -193,6 +195,12 @@ export class Fleet {
     };
   }
 
+  /** The highest revision that any receiver had reported so long ago, ms; 0: none. */
+  reportedRevision(agoMs: number): number {
+    const until = this.#parts.clock.monotonic() - agoMs;
+    return this.#reported.findLast(({ at }) => at <= until)?.revision ?? 0;
+  }
+
   #usageLogOf(id: string, { pool }: ReceiverSetup, clock: MachineClock, chance: Chance): UsageReportLog {
     const { network, usage, clock: world, policy } = this.#parts;
     const reports = policy.receivers.pools[pool]?.reporting !== 'none';
@@ -204,6 +212,8 @@ export class Fleet {
         if (network.isDown(`usage log of ${id}`)) throw unreachable('usage-unreachable', 'usage log');
         network.admitToUsageLog();
         await usage.report(report);
+        const revision = Math.max(0, ...report.secrets.map((each) => each.revision));
+        if (revision > this.reportedRevision(0)) this.#reported.push({ at: world.monotonic(), revision });
         const receiver = this.#receivers.find((each) => each.id === id);
         if (receiver !== undefined) receiver.reportedAt = world.monotonic();
       },

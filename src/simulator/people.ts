@@ -194,9 +194,14 @@ export class People {
         await this.#findStray(run, check);
         return;
       case 'keyring':
-        // A stand-in for a lost run that had gone back already: the wait says so, and what to do.
-        if (run.tookOver === null || run.compromised || check.waitingFor !== 'person') return;
-        if (primaryOf(watch.keyring)?.id !== run.from) return;
+        if (run.compromised || check.waitingFor !== 'person') return;
+        // Another journal wrote over a document that a hand had taken away: the wait says what to do.
+        if (findVersion(watch.keyring, run.to) === null) {
+          await this.#say('abort', (command) => command.abort(secret, 'its keyring was lost'));
+          return;
+        }
+        // A stand-in for a lost run that had gone back already: so it does here.
+        if (run.tookOver === null || primaryOf(watch.keyring)?.id !== run.from) return;
         await this.#say('abort', (command) => command.abort(secret, 'it had gone back'));
         return;
       case 'cutover':

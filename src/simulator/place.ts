@@ -1,7 +1,7 @@
 import { MemoryPlace, type StoredDocument } from '../memory/secret-store.ts';
 
-/** Told of every document as it is written, and by whom. */
-export type OnWrite = (text: string, author: string) => void;
+/** Told of every document as it is written, by whom, and of what was there before, which a hand may have put there. */
+export type OnWrite = (text: string, author: string, replaced: string | null) => void;
 
 /** One process's way to the place that all share, so that the world knows whose a commit is. */
 export class AuthoredPlace extends MemoryPlace {
@@ -25,8 +25,9 @@ export class AuthoredPlace extends MemoryPlace {
   }
 
   override write(key: string, text: string, monotonicMs: number): void {
+    const replaced = this.#shared.newest(key);
     this.#shared.write(key, text, monotonicMs);
-    this.#onWrite(text, this.#author);
+    this.#onWrite(text, this.#author, replaced);
   }
 
   override purge(key: string, visibleSince: number): void {

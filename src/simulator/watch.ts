@@ -21,6 +21,8 @@ export interface Surroundings {
   readonly mayBeUsed: (value: string) => string | null;
   /** Whether the upstream signs with it, or answered that it will, or somebody saw to it. */
   readonly isTold: (value: string) => boolean;
+  /** The highest revision that any receiver had reported so long ago, ms; 0: none. */
+  readonly reportedRevision: (agoMs: number) => number;
   readonly tally: Tally;
 }
 
@@ -59,6 +61,8 @@ export class Watch {
   readonly #added = new Map<string, string>();
   /** The intents of each run that may have had an effect. */
   readonly #begun = new Map<string, readonly string[]>();
+  /** The newest revision that each journal wrote. */
+  readonly #written = new Map<string, number>();
   #severalSince: number | null = null;
   #longestTwoKeysMs = 0;
 
@@ -116,10 +120,11 @@ export class Watch {
     this.#live.delete(journal);
   }
 
-  wrote(text: string, author: string): void {
-    const before = this.#keyring;
-    const after = parseKeyring(text, 'the world', this.#secret);
+  wrote(text: string, author: string, replaced: string | null): void {
+    const before = this.#couldKnow(author) ? this.#keyring : this.#parsed(replaced);
+    const after = this.#parsed(text);
     this.#keyring = after;
+    this.#written.set(author, after.revision);
     for (const { value, id, compromised } of after.versions) {
       if (value === null) continue;
       this.#leaks.remember(value);
@@ -132,6 +137,19 @@ export class Watch {
     this.#checkPromoted(before, after);
     this.#checkRevoked(before, after);
     this.#countTwoKeys(after);
+  }
+
+  #parsed(text: string | null): Keyring {
+    return text === null ? emptyKeyring(this.#secret) : parseKeyring(text, 'the world', this.#secret);
+  }
+
+  /**
+   * Whether a journal could know of the newest keyring although a hand took it away, or put an older one in its place: it wrote
+   * it itself, or receivers told. Before they do, no gate opens on it, and whoever writes over it takes nothing from anybody.
+   */
+  #couldKnow(author: string): boolean {
+    const { revision } = this.#keyring;
+    return (this.#written.get(author) ?? 0) >= revision || this.#around.reportedRevision(unseenMs) >= revision;
   }
 
   #checkMoves(before: Keyring, after: Keyring): void {

@@ -85,6 +85,7 @@ class World {
       mayBeUsed: (value) =>
         this.upstream.mayStillSign(value) ? 'the upstream signs with it' : this.sender.mayArrive(value),
       isTold: (value) => this.upstream.isTold(value) || this.sender.hasHeard(value),
+      reportedRevision: (agoMs) => this.fleet.reportedRevision(agoMs),
     });
     const { clock, network, place, trace, verdict, leaks, watch, tally } = this;
     const usage = createMemoryUsageLog({ clock });
@@ -118,9 +119,9 @@ class World {
         verdict,
         trace,
       },
-      onWrite: (text, author) => {
+      onWrite: (text, author, replaced) => {
         this.firstDocument ??= text;
-        watch.wrote(text, author);
+        watch.wrote(text, author, replaced);
       },
       chance: of('processes'),
     });

@@ -46,3 +46,14 @@ describe('a journal that never moved a keyring, while nobody can look what recei
     },
   );
 });
+
+describe('a keyring that a hand takes away before any receiver reported it', () => {
+  it('is begun anew by another journal, and the first one’s run ends by a person', async () => {
+    const faults: readonly Fault[] = [
+      { at: 62_000, kind: 'store-document-gone', forMs: 90_000 },
+      { at: 80_000, kind: 'rival' },
+    ];
+    const { violation, tally } = await world({ isFirst: true, askedAt: 60_000 }, faults);
+    expect([violation, tally.completed, tally.aborted]).toEqual([null, 1, 1]);
+  });
+});
