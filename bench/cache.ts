@@ -1,11 +1,10 @@
 import { fileURLToPath } from 'node:url';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { createSecretCache } from '../src/cache/cache.ts';
 import type { SecretCache } from '../src/cache/types.ts';
 import { emptyKeyring, nextKeyring } from '../src/model/keyring.ts';
 import type { KeyringReader } from '../src/ports/secret-store.ts';
 import { atMost, grouped, median, type Bench, type BenchRow } from './bench.ts';
+import { collectGarbage } from './collect.ts';
 
 const rounds = 9;
 const timedCalls = 2_000_000;
@@ -93,13 +92,6 @@ function heapGrowth(cache: SecretCache, secrets: readonly string[], calls: numbe
   const before = process.memoryUsage().heapUsed;
   callMany(cache, secrets, calls);
   return process.memoryUsage().heapUsed - before;
-}
-
-const collectGarbage = exposedCollector();
-
-function exposedCollector(): () => void {
-  setFlagsFromString('--expose-gc');
-  return runInNewContext('gc') as () => void;
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) console.log(JSON.stringify(await cacheBench(), null, 2));

@@ -2,6 +2,7 @@ import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { loadPolicy } from '../providers/policy-file.ts';
 import { simulate } from '../src/simulator/simulate.ts';
 import { addTally, emptyTally, type Tally } from '../src/simulator/tally.ts';
+import { collectGarbage } from './collect.ts';
 
 /**
  * `npm run simulate:long -- [WORLDS] [STATE.json]`: worlds with hard faults under the policies of the example, one seed
@@ -47,8 +48,11 @@ async function main(wanted: number): Promise<number> {
     state = { nextSeed: nextSeed + runs, tally, seconds };
     writeFileSync(`${stateFile}.new`, JSON.stringify(state, null, 2));
     renameSync(`${stateFile}.new`, stateFile);
+    collectGarbage();
+    const { rss, heapUsed } = process.memoryUsage();
+    const mib = (bytes: number): number => Math.round(bytes / 2 ** 20);
     console.log(
-      `seeds 1 to ${nextSeed + runs - 1}: ${tally.rotations} rotations, ${tally.messages} messages, ${Math.round(tally.events / seconds)} events a second, ${Math.round(process.memoryUsage.rss() / 2 ** 20)} MiB`,
+      `seeds 1 to ${nextSeed + runs - 1}: ${tally.rotations} rotations, ${tally.messages} messages, ${Math.round(tally.events / seconds)} events a second, ${mib(heapUsed)} MiB in use, ${mib(rss)} MiB resident`,
     );
   }
   console.log(JSON.stringify(state, null, 2));

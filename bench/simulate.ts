@@ -1,11 +1,10 @@
 import { Session, type Profiler } from 'node:inspector/promises';
 import { fileURLToPath } from 'node:url';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { loadPolicy } from '../providers/policy-file.ts';
 import type { SecretPolicy } from '../src/model/policy.ts';
 import { simulate } from '../src/simulator/simulate.ts';
 import { atLeast, atMost, compared, figure, grouped, type Bench, type BenchRow } from './bench.ts';
+import { collectGarbage } from './collect.ts';
 
 const worlds = { first: 200, then: 800, profiled: 100 };
 
@@ -65,13 +64,8 @@ async function worldsOf(policy: SecretPolicy, seed: number, runs: number): Promi
   const { tally, found } = await simulate(policy, { runs, seed, faults: 'hard' });
   if (found !== null) throw new Error(`seed ${found.seed}: ${found.violation.invariant}, ${found.violation.message}`);
   const { user, system } = process.cpuUsage(from);
-  collect();
+  collectGarbage();
   return { events: tally.events, processorMs: (user + system) / 1_000, heapBytes: process.memoryUsage().heapUsed };
-}
-
-function collect(): void {
-  setFlagsFromString('--expose-gc');
-  (runInNewContext('gc') as () => void)();
 }
 
 /** Whose code the processor is in, by where a profile finds it. */
