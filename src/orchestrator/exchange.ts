@@ -15,9 +15,11 @@ import {
   type KeyringMove,
 } from '../model/keyring.ts';
 import type { SecretPolicy } from '../model/policy.ts';
+import type { Run } from '../model/run.ts';
 import { pollutionOf } from '../model/value.ts';
 import type { Parts } from './parts.ts';
 import { readMany } from './read-many.ts';
+import { liveRun } from './runs.ts';
 import { knownRevision, readKeyring } from './start.ts';
 import { withTenure, type Tenure } from './tenure.ts';
 
@@ -64,7 +66,8 @@ const allowanceMs = 60_000;
 
 /**
  * Takes values in, each secret wholly or not at all. An error of one secret is in the result: `value-refused`,
- * `value-shared`, `secret-exists`, `import-invalid` for a label that was used before, and the errors of its store.
+ * `value-shared`, `secret-exists`, `import-invalid` for a label that was used before, `wrong-state` while a run is live in another
+ * store, and the errors of its store.
  * Throws `lease-busy` and the journal's errors.
  */
 export async function takeIn(parts: Parts, intakes: readonly Intake[], options: IntakeOptions): Promise<Intakes> {
@@ -139,6 +142,7 @@ async function judged(
   keepLeases: () => Promise<void>,
 ): Promise<{ readonly next: Keyring; readonly token: string | null }> {
   const { secret } = policy;
+  refuseElsewhere(policy, await liveRun(parts, secret));
   const { keyring, token } = await readKeyring(parts, policy);
   if (acceptedVersions(keyring).length > 0) {
     throw new KeyturnError('secret-exists', `${secret} has a value already.`, {
@@ -160,6 +164,19 @@ async function judged(
     highestRevision: await knownRevision(parts, secret),
   };
   return { next: nextKeyring(keyring, movesOf(versions), commit), token };
+}
+
+/** A run keeps the store that it began with, whatever the policy says by now. */
+function refuseElsewhere({ secret, store, key }: SecretPolicy, live: Run | null): void {
+  if (live === null || (live.policy.store === store && live.policy.key === key)) return;
+  throw new KeyturnError(
+    'wrong-state',
+    `${secret} is being rotated by run ${live.id} in the store ${live.policy.store}, at ${JSON.stringify(live.policy.key)}; this policy has it elsewhere.`,
+    {
+      hint: `First let it end: keyturn rotate ${secret} --wait, or keyturn abort ${secret} --reason "…". To take a keyring to another store: keyturn migrate`,
+      details: { run: live.id, store: live.policy.store, key: live.policy.key },
+    },
+  );
 }
 
 /** The legal way to several versions of which some are deprecated: each was the primary once, in its turn. */

@@ -84,6 +84,20 @@ describe('a value that is in use', () => {
     expect((await world.orchestrator.adopt(production, value)).revision).toBe(1);
   });
 
+  it.each([{ store: 'other' }, { key: 'prod/elsewhere' }])(
+    'is not taken to another place while a run goes on in the first one: %j',
+    async (change) => {
+      await world.orchestrator.adopt(production, value);
+      const { run } = await world.orchestrator.rotate(production);
+      const { policy } = world.parts;
+      const secrets = policy.secrets.map((each) => (each.secret === production ? { ...each, ...change } : each));
+      const elsewhere = world.another({ policy: { ...policy, secrets } });
+      const error = await expectCode(elsewhere.adopt(production, 'another-value-altogether'), 'wrong-state');
+      expect(error.message).toContain(run.id);
+      expect(world.place.newest('prod/elsewhere')).toBeNull();
+    },
+  );
+
   it('is not taken where the audit trail cannot be written', async () => {
     const broken = new KeyturnError('journal-unreachable', 'The disk is full.');
     const journal = journalWith(() => Promise.reject(broken));
