@@ -16,6 +16,7 @@ import type { Running } from './support/processes.ts';
 import { deliver } from './support/sender.ts';
 import { InTerminal, noTerminal } from './support/terminal.ts';
 import { until, untilItSays } from './support/until.ts';
+import { answers } from './support/upstream.ts';
 import { eventLines, replaceFile, World } from './support/world.ts';
 
 async function stopped(watching: Running, signal: NodeJS.Signals = 'SIGTERM') {
@@ -73,6 +74,8 @@ describe.concurrent('keyturn run --watch', { timeout: 240_000 }, () => {
     replaceFile(policy, whole);
     await untilItSays(watching, /policy: goes well again\./);
 
+    // Whatever the machine passes by meanwhile, this wait comes right after the call, in the same visit.
+    world.hook().reactOnce(answers(429, { headers: { 'retry-after': '3' } }));
     world.writePolicy(due);
     await untilItSays(watching, /hook {4}Run r\w+ started: due\./);
     // What is due again is another question.
@@ -84,7 +87,7 @@ describe.concurrent('keyturn run --watch', { timeout: 240_000 }, () => {
     expect({ code, signal, stdout }).toEqual({ code: 143, signal: null, stdout: '' });
     for (const step of ['1/5 generate', '2/5 deploy', '3/5 update', '4/5 monitor', '5/5 revoke'])
       expect(count(stderr, `hook  ${step}`), step).toBe(runs.length);
-    expect(stderr).toMatch(/hook {6}waits for /);
+    expect(stderr).toMatch(/hook {6}waits for upstream: /);
     expect(stderr.endsWith('Stopped. What is under way goes on with the next visit.\n')).toBe(true);
     expect(statSync(metrics).mode & 0o777).toBe(0o644);
     expect(parseMetrics(readFileSync(metrics, 'utf8')).get('keyturn_run_failures')).toBe(0);
