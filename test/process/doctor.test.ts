@@ -20,6 +20,7 @@ interface Found {
     readonly kind: string;
     readonly name: string | null;
     readonly version: string | null;
+    readonly capabilities: object | null;
     readonly findings: readonly { readonly name: string; readonly state: string; readonly message: string }[];
   }[];
   readonly advice: readonly { readonly subject: string; readonly state: string; readonly what: string }[];
@@ -79,6 +80,10 @@ describe.concurrent('doctor', { timeout: 240_000 }, () => {
       'fleet roster': 'ok',
       'scheduler last-run': 'ok',
     });
+    expect(found.subjects.map(({ kind, capabilities }) => [kind, capabilities !== null])).toEqual(
+      found.subjects.map(({ kind }) => [kind, kind === 'store']),
+    );
+    expect(found.subjects.find(({ kind }) => kind === 'store')?.capabilities).toMatchObject({ comparedBy: 'lock' });
     expect(found.advice).toEqual([]);
     expect(contentOf(world).filter((each) => !before.includes(each))).toEqual([]);
     expect(world.hook().calls).toEqual([]);

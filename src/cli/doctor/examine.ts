@@ -8,6 +8,7 @@ import { failed, ok, warning } from '../../ports/probe.ts';
 import type { ProbeFinding, SecretStore, StoreName, StoreUse } from '../../ports/secret-store.ts';
 import type { UsageLog } from '../../ports/usage-log.ts';
 import type { Clock, Random } from '../../ports/system.ts';
+import { capabilitiesFinding } from './capabilities.ts';
 import { fleetFindings, schedulerFindings } from './fleet.ts';
 import { clockFindings, examined, subject, type Subject } from './subject.ts';
 import { tryStore } from './trial.ts';
@@ -55,12 +56,17 @@ async function examineStore(on: Examination, name: string, options: ExamineOptio
   const here = secrets.filter(({ store }) => store === name);
   const names = here.map(({ secret, key }) => ({ secret, key }));
   const copies = use === 'receiver' ? [] : here.flatMap(({ mirrors }) => mirrors.map(({ key }) => key));
-  const look = async (store: SecretStore): Promise<Pick<Subject, 'version' | 'clockAheadMs' | 'findings'>> => {
+  const look = async (
+    store: SecretStore,
+  ): Promise<Pick<Subject, 'version' | 'clockAheadMs' | 'capabilities' | 'findings'>> => {
+    const { capabilities } = store;
     const probed = await store.probe({ use, names, plainKeys: [...new Set(copies)] });
     const isReached = !probed.findings.some((each) => each.name === 'reach' && each.state === 'failed');
     const tried = write && isReached ? await tryStore(store, { clock, random }) : [];
     const left = isReached ? await leftFindings(store, names) : [];
-    return { ...probed, findings: [...probed.findings, ...clockFindings(probed.clockAheadMs), ...left, ...tried] };
+    const offered = isReached ? [capabilitiesFinding(capabilities)] : [];
+    const clocks = clockFindings(probed.clockAheadMs);
+    return { ...probed, capabilities, findings: [...probed.findings, ...clocks, ...offered, ...left, ...tried] };
   };
   return examined(subject('store', name), () => on.store(name), look);
 }

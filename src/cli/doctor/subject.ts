@@ -1,7 +1,7 @@
 import { formatDuration } from '../../model/duration.ts';
 import type { ExaminedPlace } from '../../ports/examination.ts';
 import { failed, ok, warning } from '../../ports/probe.ts';
-import type { ProbeFinding } from '../../ports/secret-store.ts';
+import type { ProbeFinding, StoreCapabilities } from '../../ports/secret-store.ts';
 
 /** What is looked at: one place, or one question. */
 export interface Subject {
@@ -14,11 +14,13 @@ export interface Subject {
   readonly version: string | null;
   /** How far its clock is ahead of this machine's, ms; null where it has none. */
   readonly clockAheadMs: number | null;
+  /** In what a store differs from others; null for what is none, or could not be opened. */
+  readonly capabilities: StoreCapabilities | null;
   readonly findings: readonly ProbeFinding[];
 }
 
 export function subject(kind: Subject['kind'], name: string | null, rest: Partial<Subject> = {}): Subject {
-  return { kind, name, place: null, version: null, clockAheadMs: null, findings: [], ...rest };
+  return { kind, name, place: null, version: null, clockAheadMs: null, capabilities: null, findings: [], ...rest };
 }
 
 /** What is said of a place before it is opened, and what `look` finds in it; a place that cannot be opened is a finding. */
