@@ -185,7 +185,7 @@ export class Fleet {
     return {
       read: async (names) => {
         await world.sleep(chance.duration(3, 60));
-        if (clock.isDead) return never;
+        if (clock.isDead) return never();
         if (network.isDown(`store of ${id}`)) throw unreachable('store-unreachable', 'secret store');
         network.admitToStore('receivers');
         // One that lags for some reads need not for the next: what is newer may be seen first.
@@ -207,7 +207,7 @@ export class Fleet {
     return {
       report: async (report) => {
         await world.sleep(chance.duration(1, 20));
-        if (clock.isDead) return never;
+        if (clock.isDead) return never();
         if (!reports) return;
         if (network.isDown(`usage log of ${id}`)) throw unreachable('usage-unreachable', 'usage log');
         network.admitToUsageLog();

@@ -29,7 +29,7 @@ export class MachineClock implements Clock {
   }
 
   sleep(ms: number, { signal }: SleepOptions = {}): Promise<void> {
-    if (this.#isDead) return never;
+    if (this.#isDead) return never();
     if (signal?.aborted === true) return Promise.resolve();
     return new Promise((resolve) => {
       const wake = (): void => {
@@ -57,7 +57,7 @@ export class MachineClock implements Clock {
 
   /** Resolves when the process is not stopped; never when it is dead. */
   async awake(): Promise<void> {
-    if (this.#isDead) return never;
+    if (this.#isDead) return never();
     if (this.#world.monotonic() >= this.#stoppedUntil) return;
     await new Promise<void>((resolve) => {
       this.#whenAwake(resolve);
@@ -72,7 +72,9 @@ export class MachineClock implements Clock {
   }
 }
 
-/** What a dead process waits for. */
-export const never = new Promise<never>(() => {
-  // It never comes.
-});
+/** What a dead process waits for. Each waits for its own, which holds nobody: whoever waits for a common one is kept for ever. */
+export function never(): Promise<never> {
+  return new Promise(() => {
+    // It never comes.
+  });
+}

@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { WorldClock } from '../../src/simulator/clock.ts';
+import { MachineClock, never } from '../../src/simulator/machine.ts';
 import { scheduleOf } from '../../src/simulator/plan.ts';
 import type { Fault, Setup } from '../../src/simulator/schedule.ts';
 import { runWorld, type Outcome } from '../../src/simulator/world.ts';
@@ -55,5 +57,14 @@ describe('a keyring that a hand takes away before any receiver reported it', () 
     ];
     const { violation, tally } = await world({ isFirst: true, askedAt: 60_000 }, faults);
     expect([violation, tally.completed, tally.aborted]).toEqual([null, 1, 1]);
+  });
+});
+
+describe('the processes of a world that is over', () => {
+  it('are kept by nobody: a dead one waits for a promise of its own', () => {
+    const dead = new MachineClock(new WorldClock(0), 0);
+    dead.kill();
+    expect(dead.sleep(1)).not.toBe(dead.sleep(1));
+    expect(never()).not.toBe(never());
   });
 });
