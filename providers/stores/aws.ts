@@ -1,5 +1,5 @@
 import type { Tag } from '@aws-sdk/client-secrets-manager';
-import { maxDocumentBytes, parseKeyring } from '../../src/model/document.ts';
+import { maxDocumentBytes } from '../../src/model/document.ts';
 import { isKeyturnError, type KeyturnError } from '../../src/model/errors.ts';
 import type { Keyring } from '../../src/model/keyring.ts';
 import { requireScratch } from '../../src/ports/scratch.ts';
@@ -22,6 +22,7 @@ import { probeAws } from './aws/probe.ts';
 import { AwsSecrets, type Found } from './aws/secrets.ts';
 import { commitCompared } from './commit.ts';
 import { wantedKeyring } from './key.ts';
+import { ParsedKeyrings } from './parsed.ts';
 import { readEach, type Readable } from './reads.ts';
 
 export type { AwsStoreOptions } from './aws/options.ts';
@@ -42,6 +43,7 @@ class AwsStore implements SecretStore {
   readonly #secrets: AwsSecrets;
   readonly #many: ManySecrets;
   readonly #tags: readonly Tag[];
+  readonly #parsed = new ParsedKeyrings();
 
   constructor(client: AwsClient, options: AwsStoreOptions) {
     const { policy } = options;
@@ -76,7 +78,7 @@ class AwsStore implements SecretStore {
     if (found.state === 'deleted') throw this.#deleted(name, found.deletedAt);
     if (found.state !== 'present') return { state: found.state, token: null };
     // Bytes are somebody else's, and are never written over.
-    const keyring = parseKeyring(found.text ?? '{}', this.#place(name), name.secret);
+    const keyring = this.#parsed.of(name, found.text ?? '{}', (asked) => this.#place(asked));
     return { state: 'present', keyring, token: found.version };
   }
 

@@ -1,4 +1,4 @@
-import { maxDocumentBytes, parseKeyring } from '../../src/model/document.ts';
+import { maxDocumentBytes } from '../../src/model/document.ts';
 import { KeyturnError } from '../../src/model/errors.ts';
 import type { Keyring } from '../../src/model/keyring.ts';
 import type { GoogleStorePolicy } from '../../src/model/policy.ts';
@@ -22,6 +22,7 @@ import { probeGoogle } from './google/probe.ts';
 import { GoogleVersions } from './google/versions.ts';
 import { wantedKeyring } from './key.ts';
 import type { StoreOptions } from './options.ts';
+import { ParsedKeyrings } from './parsed.ts';
 import { readEach, type Readable } from './reads.ts';
 
 export type GoogleStoreOptions = StoreOptions<GoogleStorePolicy>;
@@ -46,6 +47,7 @@ class GoogleStore implements SecretStore {
   readonly #client: GoogleClient;
   readonly #versions: GoogleVersions;
   readonly #log: GoogleLog;
+  readonly #parsed = new ParsedKeyrings();
   readonly #labels: Readonly<Record<string, string>>;
 
   constructor(client: GoogleClient, { policy, clock }: GoogleStoreOptions) {
@@ -77,7 +79,7 @@ class GoogleStore implements SecretStore {
   #readable(name: StoreName, read: Awaited<ReturnType<GoogleLog['read']>>): Readable {
     if (read.state !== 'present') return { state: read.state, token: null };
     const { text, number } = read.accepted;
-    const keyring = parseKeyring(text, this.#place(name), name.secret);
+    const keyring = this.#parsed.of(name, text, (asked) => this.#place(asked));
     return { state: 'present', keyring, token: String(number) };
   }
 

@@ -1,4 +1,4 @@
-import { maxDocumentBytes, parseKeyring } from '../../src/model/document.ts';
+import { maxDocumentBytes } from '../../src/model/document.ts';
 import type { KeyturnError } from '../../src/model/errors.ts';
 import type { Fields } from '../../src/model/json.ts';
 import type { Keyring } from '../../src/model/keyring.ts';
@@ -19,6 +19,7 @@ import type { Clock } from '../../src/ports/system.ts';
 import { commitCompared } from './commit.ts';
 import { wantedKeyring } from './key.ts';
 import type { StoreOptions } from './options.ts';
+import { ParsedKeyrings } from './parsed.ts';
 import { readEach, type Readable } from './reads.ts';
 import { VaultClient } from './vault/client.ts';
 import { keyringField, VaultMount, type Found } from './vault/mount.ts';
@@ -52,6 +53,7 @@ class VaultStore implements SecretStore {
   readonly plain: PlainCopies;
   readonly #parts: Parts;
   readonly #mount: VaultMount;
+  readonly #parsed = new ParsedKeyrings();
 
   constructor(parts: Parts) {
     this.label = parts.client.label;
@@ -114,7 +116,7 @@ class VaultStore implements SecretStore {
   #keyringIn(data: Fields, name: StoreName): Keyring {
     const text = data[keyringField];
     const isOurs = typeof text === 'string' && Object.keys(data).length === 1;
-    return parseKeyring(isOurs ? text : '{}', this.#place(name), name.secret);
+    return this.#parsed.of(name, isOurs ? text : '{}', (asked) => this.#place(asked));
   }
 
   #deleted(name: StoreName, { version, destroyed }: Found & { readonly state: 'deleted' }): KeyturnError {

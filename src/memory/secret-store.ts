@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { formatKeyring, maxDocumentBytes, parseKeyring, refuseCopy } from '../model/document.ts';
 import { isKeyturnError, KeyturnError } from '../model/errors.ts';
-import { commitIdOf, type Keyring } from '../model/keyring.ts';
+import { commitIdOf, copyOfKeyring, type Keyring } from '../model/keyring.ts';
 import { ok, readFindings } from '../ports/probe.ts';
 import type {
   PlainCopies,
@@ -292,17 +292,8 @@ class InMemoryStore implements MemoryStore {
   }
 }
 
-/** What callers do to what they are handed must change nothing here. */
 function copyOf(read: PresentRead): PresentRead {
-  const { keyring } = read;
-  const { claim, commits, versions } = keyring;
-  const copy = {
-    ...keyring,
-    commits: [...commits],
-    versions: versions.map((version) => ({ ...version })),
-    claim: claim === null ? null : { ...claim },
-  };
-  return { ...read, keyring: copy };
+  return { ...read, keyring: copyOfKeyring(read.keyring) };
 }
 
 function tokenOf(keyring: Keyring, text: string): string {

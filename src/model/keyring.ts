@@ -72,6 +72,17 @@ export function emptyKeyring(secret: Address): Keyring {
   return { secret, revision: 0, commits: [], versions: [], claim: null };
 }
 
+/** For a store that remembers: what a caller does to what it was handed must change nothing there. */
+export function copyOfKeyring(keyring: Keyring): Keyring {
+  const { claim, commits, versions } = keyring;
+  return {
+    ...keyring,
+    commits: [...commits],
+    versions: versions.map((version) => ({ ...version })),
+    claim: claim === null ? null : { ...claim },
+  };
+}
+
 export function isAccepted(version: Version): version is AcceptedVersion {
   return version.stage !== 'revoked';
 }
