@@ -43,7 +43,7 @@ class AwsStore implements SecretStore {
   readonly #secrets: AwsSecrets;
   readonly #many: ManySecrets;
   readonly #tags: readonly Tag[];
-  readonly #parsed = new ParsedKeyrings();
+  readonly #parsed = new ParsedKeyrings((name) => this.#place(name));
 
   constructor(client: AwsClient, options: AwsStoreOptions) {
     const { policy } = options;
@@ -78,7 +78,7 @@ class AwsStore implements SecretStore {
     if (found.state === 'deleted') throw this.#deleted(name, found.deletedAt);
     if (found.state !== 'present') return { state: found.state, token: null };
     // Bytes are somebody else's, and are never written over.
-    const keyring = this.#parsed.of(name, found.text ?? '{}', (asked) => this.#place(asked));
+    const keyring = this.#parsed.of(name, found.text ?? '{}');
     return { state: 'present', keyring, token: found.version };
   }
 

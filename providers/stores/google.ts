@@ -47,7 +47,7 @@ class GoogleStore implements SecretStore {
   readonly #client: GoogleClient;
   readonly #versions: GoogleVersions;
   readonly #log: GoogleLog;
-  readonly #parsed = new ParsedKeyrings();
+  readonly #parsed = new ParsedKeyrings((name) => this.#place(name));
   readonly #labels: Readonly<Record<string, string>>;
 
   constructor(client: GoogleClient, { policy, clock }: GoogleStoreOptions) {
@@ -79,7 +79,7 @@ class GoogleStore implements SecretStore {
   #readable(name: StoreName, read: Awaited<ReturnType<GoogleLog['read']>>): Readable {
     if (read.state !== 'present') return { state: read.state, token: null };
     const { text, number } = read.accepted;
-    const keyring = this.#parsed.of(name, text, (asked) => this.#place(asked));
+    const keyring = this.#parsed.of(name, text);
     return { state: 'present', keyring, token: String(number) };
   }
 

@@ -9,19 +9,24 @@ interface Parsed {
 }
 
 /**
- * The keyrings of texts that were read before, by key: a refresh that finds nothing new parses nothing, which is a tenth of
- * what a receiver of many secrets costs while nothing happens. Everybody gets a copy.
+ * The keyrings of texts that were read before, by key: a refresh that finds nothing new parses nothing, which is a seventh
+ * of what a receiver of many secrets costs while nothing happens. Everybody gets a copy.
  */
 export class ParsedKeyrings {
+  readonly #place: (name: StoreName) => string;
   readonly #byKey = new Map<string, Parsed>();
 
-  /** `place` names where it was read, for messages. Throws `store-corrupt`, `store-newer-format`. */
-  of({ secret, key }: StoreName, text: string, place: (name: StoreName) => string): Keyring {
+  /** `place` names where a keyring is, for messages. */
+  constructor(place: (name: StoreName) => string) {
+    this.#place = place;
+  }
+
+  /** Throws `store-corrupt`, `store-newer-format`. */
+  of(name: StoreName, text: string): Keyring {
+    const { secret, key } = name;
     const before = this.#byKey.get(key);
     if (before?.text === text && before.secret === secret) return copyOfKeyring(before.keyring);
-    // What cannot be parsed now has to be looked at again.
-    this.#byKey.delete(key);
-    const keyring = parseKeyring(text, place({ secret, key }), secret);
+    const keyring = parseKeyring(text, this.#place(name), secret);
     this.#byKey.set(key, { secret, text, keyring });
     return copyOfKeyring(keyring);
   }

@@ -53,7 +53,7 @@ class VaultStore implements SecretStore {
   readonly plain: PlainCopies;
   readonly #parts: Parts;
   readonly #mount: VaultMount;
-  readonly #parsed = new ParsedKeyrings();
+  readonly #parsed = new ParsedKeyrings((name) => this.#place(name));
 
   constructor(parts: Parts) {
     this.label = parts.client.label;
@@ -116,7 +116,7 @@ class VaultStore implements SecretStore {
   #keyringIn(data: Fields, name: StoreName): Keyring {
     const text = data[keyringField];
     const isOurs = typeof text === 'string' && Object.keys(data).length === 1;
-    return this.#parsed.of(name, isOurs ? text : '{}', (asked) => this.#place(asked));
+    return this.#parsed.of(name, isOurs ? text : '{}');
   }
 
   #deleted(name: StoreName, { version, destroyed }: Found & { readonly state: 'deleted' }): KeyturnError {

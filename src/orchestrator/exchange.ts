@@ -19,7 +19,7 @@ import type { Run } from '../model/run.ts';
 import { pollutionOf } from '../model/value.ts';
 import type { Parts } from './parts.ts';
 import { readMany } from './read-many.ts';
-import { liveRun } from './runs.ts';
+import { letItEnd, liveRun } from './runs.ts';
 import { knownRevision, readKeyring } from './start.ts';
 import { withTenure, type Tenure } from './tenure.ts';
 
@@ -173,7 +173,7 @@ function refuseElsewhere({ secret, store, key }: SecretPolicy, live: Run | null)
     'wrong-state',
     `${secret} is being rotated by run ${live.id} in the store ${live.policy.store}, at ${JSON.stringify(live.policy.key)}; this policy has it elsewhere.`,
     {
-      hint: `First let it end: keyturn rotate ${secret} --wait, or keyturn abort ${secret} --reason "…". To take a keyring to another store: keyturn migrate`,
+      hint: `${letItEnd(secret)}. To take a keyring to another store: keyturn migrate`,
       details: { run: live.id, store: live.policy.store, key: live.policy.key },
     },
   );

@@ -11,7 +11,7 @@ import type { Run } from '../model/run.ts';
 import type { SecretStore, StoreName, StoreToken } from '../ports/secret-store.ts';
 import { note, ownError } from './exchange.ts';
 import type { Parts } from './parts.ts';
-import { liveRun } from './runs.ts';
+import { letItEnd, liveRun } from './runs.ts';
 import { knownRevision } from './start.ts';
 import { withTenure, type Tenure } from './tenure.ts';
 
@@ -138,7 +138,7 @@ function isLive({ secret, id }: Run): KeyturnError {
     'wrong-state',
     `${secret} is being rotated by run ${id}, and a run keeps the store it began with.`,
     {
-      hint: `First let it end: keyturn rotate ${secret} --wait, or keyturn abort ${secret} --reason "…"`,
+      hint: letItEnd(secret),
       details: { secret, run: id },
     },
   );

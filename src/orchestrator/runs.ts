@@ -17,6 +17,11 @@ export function findRun(parts: Parts, id: string): Promise<Run | null> {
   return newest(parts, { id });
 }
 
+/** What to do about a live run that stands in the way. */
+export function letItEnd(secret: string): string {
+  return `First let it end: keyturn rotate ${secret} --wait, or keyturn abort ${secret} --reason "…"`;
+}
+
 async function newest(parts: Parts, query: RunQuery): Promise<Run | null> {
   const [run] = await parts.journal.runs({ ...query, limit: 1 });
   return run ?? null;

@@ -18,16 +18,30 @@ export async function probeGoogle(
   });
   const none = { version: null, clockAheadMs: null };
   if (reach.state === 'failed') return { ...none, findings: [reach] };
-  if (request.use === 'orchestrator')
-    others.push(...(await settings(versions, request)), ...(await rights(versions, request)));
+  if (request.use === 'orchestrator') {
+    const describe = describing(versions);
+    others.push(...(await settings(describe, request)), ...(await rights(versions, describe, request)));
+  }
   return { ...none, findings: [reach, ...others, ...(await readFindings(store, request))] };
 }
 
-async function settings(versions: GoogleVersions, { names }: ProbeRequest): Promise<readonly ProbeFinding[]> {
+type Describe = GoogleVersions['secret'];
+
+/** Each secret is asked for once, whatever is looked for in it. */
+function describing(versions: GoogleVersions): Describe {
+  const known = new Map<string, ReturnType<Describe>>();
+  return (wanted) => {
+    const described = known.get(wanted.key) ?? versions.secret(wanted);
+    known.set(wanted.key, described);
+    return described;
+  };
+}
+
+async function settings(describe: Describe, { names }: ProbeRequest): Promise<readonly ProbeFinding[]> {
   const [expiring, rotating]: [string[], string[]] = [[], []];
   const look = await finding('settings', async () => {
     for (const { secret, key } of names.slice(0, describedAtMost)) {
-      const found = await versions.secret({ key, what: `The keyring of ${secret}` });
+      const found = await describe({ key, what: `The keyring of ${secret}` });
       if (typeof found === 'string') continue;
       if ((found.expireTime ?? null) !== null) expiring.push(secret);
       if ((found.rotation?.nextRotationTime ?? null) !== null) rotating.push(secret);
@@ -59,20 +73,33 @@ async function settings(versions: GoogleVersions, { names }: ProbeRequest): Prom
   return findings.length === 0 ? [look] : findings;
 }
 
+type Use = 'commit' | 'purge' | 'plain-write';
+
+const writes = ['secretmanager.versions.add', 'secretmanager.versions.get', 'secretmanager.versions.list'];
+
 /** What each use takes on a secret that is there. */
-const needsOf: Readonly<Record<string, readonly string[]>> = {
-  commit: ['secretmanager.versions.add', 'secretmanager.versions.get', 'secretmanager.versions.list'],
+const needsOf: Readonly<Record<Use, readonly string[]>> = {
+  commit: writes,
   purge: ['secretmanager.versions.destroy'],
-  'plain-write': ['secretmanager.versions.add', 'secretmanager.versions.get', 'secretmanager.versions.list'],
+  'plain-write': writes,
 };
 
 interface Place {
   readonly wanted: Wanted;
-  readonly uses: readonly string[];
+  readonly uses: readonly Use[];
+}
+
+/** Of a place about which Google told. */
+interface Told extends Place {
+  readonly has: ReadonlySet<string>;
 }
 
 /** As Google itself answers what the account may do with what is there; one finding for each use. */
-async function rights(versions: GoogleVersions, { names, plainKeys }: ProbeRequest): Promise<readonly ProbeFinding[]> {
+async function rights(
+  versions: GoogleVersions,
+  describe: Describe,
+  { names, plainKeys }: ProbeRequest,
+): Promise<readonly ProbeFinding[]> {
   const keyrings = names.slice(0, describedAtMost).map(({ secret, key }): Place => {
     return { wanted: { key, what: `The keyring of ${secret}` }, uses: ['commit', 'purge'] };
   });
@@ -80,37 +107,31 @@ async function rights(versions: GoogleVersions, { names, plainKeys }: ProbeReque
     return { wanted: { key, what: `The plain copy ${key}` }, uses: ['plain-write'] };
   });
   const places = [...keyrings, ...copies];
-  const lacks = new Map<string, string[]>();
+  const told: Told[] = [];
   try {
-    for (const { wanted, uses } of places) {
-      const has = await permissionsOn(versions, wanted, uses);
-      if (has === null) continue;
-      for (const use of uses) {
-        const lacking = (needsOf[use] ?? []).filter((need) => !has.has(need));
-        const before = lacks.get(use) ?? [];
-        const on = `${lacking.join(' and ')} on ${versions.resourceOf(wanted)}`;
-        lacks.set(use, lacking.length === 0 ? before : [...before, on]);
-      }
+    for (const place of places) {
+      // Nobody has any right to what is not there.
+      if (typeof (await describe(place.wanted)) === 'string') continue;
+      const needs = place.uses.flatMap((use) => needsOf[use]);
+      const has = await versions.allowed(place.wanted, needs);
+      if (has !== null) told.push({ ...place, has });
     }
   } catch (error) {
     return [failed('commit', error)];
   }
-  return [...new Set(places.flatMap(({ uses }) => uses))].map((use) => rightFinding(use, lacks.get(use) ?? null));
+  return [...new Set(places.flatMap(({ uses }) => uses))].map((use) => rightFinding(versions, use, told));
 }
 
-/** Null where nobody tells; of a secret that is not there nobody has any. */
-async function permissionsOn(
-  versions: GoogleVersions,
-  wanted: Wanted,
-  uses: readonly string[],
-): Promise<ReadonlySet<string> | null> {
-  if (typeof (await versions.secret(wanted)) === 'string') return null;
-  return versions.allowed(wanted, [...new Set(uses.flatMap((use) => needsOf[use] ?? []))]);
-}
-
-function rightFinding(use: string, lacks: readonly string[] | null): ProbeFinding {
+function rightFinding(versions: GoogleVersions, use: Use, told: readonly Told[]): ProbeFinding {
+  const here = told.filter(({ uses }) => uses.includes(use));
+  const lacking = here.flatMap(({ wanted, has }) => {
+    const lacks = needsOf[use].filter((need) => !has.has(need));
+    return lacks.length === 0 ? [] : [`${lacks.join(' and ')} on ${versions.resourceOf(wanted)}`];
+  });
   const hint = 'deploy/google/orchestrator-role.yaml has all that it takes.';
-  if (lacks === null) return unknown(use, 'Nothing is there yet that could be asked, or nobody answers that.', hint);
-  if (lacks.length === 0) return ok(use, 'The account has the permissions for it.');
-  return { name: use, state: 'failed', message: `The account lacks ${lacks.join(', ')}.`, hint };
+  if (here.length === 0) {
+    return unknown(use, 'Nothing is there yet that could be asked, or nobody answers that.', hint);
+  }
+  if (lacking.length === 0) return ok(use, 'The account has the permissions for it.');
+  return { name: use, state: 'failed', message: `The account lacks ${lacking.join(', ')}.`, hint };
 }

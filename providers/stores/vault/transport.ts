@@ -102,7 +102,7 @@ function parsed(text: string): unknown {
   }
 }
 
-/** By events: an iterator of the answer costs a third of the whole call. */
+/** By events, because a refresh asks for every secret: an iterator of each answer costs more. */
 function collect(incoming: IncomingMessage, done: (text: string) => void, failed: (error: Error) => void): void {
   const chunks: Buffer[] = [];
   let bytes = 0;

@@ -5,19 +5,15 @@ import type { ProbeFinding, StoreCapabilities } from '../../ports/secret-store.t
 /** In what a store differs from others, for people who choose one: nothing of it is wrong. */
 export function capabilitiesFinding(capabilities: StoreCapabilities): ProbeFinding {
   const { namesPerCall, maxDocumentBytes, comparedBy, propagationLagMs, afterPurge } = capabilities;
-  return ok(
-    'offers',
-    [
-      readingWords(namesPerCall),
-      `a keyring has room in ${String(Math.floor(maxDocumentBytes / 1_024))} KiB`,
-      comparedWords[comparedBy],
-      propagationLagMs === 0
-        ? 'a commit shows everywhere at once.'
-        : `a commit may take ${formatDuration(propagationLagMs)} to show everywhere.`,
-    ]
-      .join('; ')
-      .concat(` ${afterPurge}`),
-  );
+  const differences = [
+    readingWords(namesPerCall),
+    `a keyring has room in ${String(Math.floor(maxDocumentBytes / 1_024))} KiB`,
+    comparedWords[comparedBy],
+    propagationLagMs === 0
+      ? 'a commit shows everywhere at once'
+      : `a commit may take ${formatDuration(propagationLagMs)} to show everywhere`,
+  ];
+  return ok('offers', `${differences.join('; ')}. ${afterPurge}`);
 }
 
 function readingWords(namesPerCall: number | null): string {
