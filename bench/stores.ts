@@ -28,7 +28,7 @@ const awsCalls = 50;
 
 /** The share of a core that an idle receiver may take. */
 const idleShare = 0.005;
-const watchedRefreshes = 2;
+const watchedRefreshes = 5;
 const refreshMs = 60_000;
 
 /** Longer than any machine needs: what is slow is measured, not cut off. */
@@ -180,13 +180,13 @@ async function withCache<T>(
 /** What is loaded for each kind of store and for no other. */
 const modulesOf: Readonly<Record<string, RegExp>> = {
   file: /\/dist\/providers\/stores\/file[./]/,
-  vault: /\/dist\/providers\/stores\/vault[./]|\/node_modules\/node-vault\//,
+  vault: /\/dist\/providers\/stores\/vault[./]|\/node_modules\/(node-vault|undici)\//,
   aws: /\/dist\/providers\/stores\/aws[./]|\/node_modules\/@(aws-sdk|smithy)\//,
   google: /\/dist\/providers\/stores\/google[./]|\/node_modules\/(@google-cloud|google-gax|@grpc)\//,
 };
 
 /**
- * All of them side by side, because they take two minutes: each by the time of its own threads, and begun one after the
+ * All of them side by side, because they take five minutes: each by the time of its own threads, and begun one after the
  * other, so that their refreshes, one a minute, do not fall together: a core that two share is no core.
  */
 async function idleRows(fleet: Fleet, places: readonly Place[]): Promise<readonly BenchRow[]> {

@@ -104,8 +104,8 @@ class VaultStore implements SecretStore {
     return probeVault(this, { ...this.#parts, mount: this.#mount }, request);
   }
 
-  async close(): Promise<void> {
-    this.#parts.client.close();
+  close(): Promise<void> {
+    return this.#parts.client.close();
   }
 
   #place({ key }: StoreName): string {

@@ -55,14 +55,20 @@ export function unexpectedAnswer({ what, path }: Asked, label: string, answer: A
   });
 }
 
-/** Of the way to the server. `cause` is the system's error, which holds no value. */
+/** Of the way to the server. `cause` is an error of the system or of the transport, which holds no value. */
 export function unreachable({ what, path }: Asked, label: string, cause: unknown): KeyturnError {
   const code = codeOf(cause);
   const details = { path, system: code };
   const sentence = `${what} cannot be reached: the ${label}`;
-  if (tlsCodes.test(code)) {
+  if (certificateCodes.test(code)) {
     return new KeyturnError('store-unreachable', `${sentence} shows a certificate that is not trusted (${code}).`, {
       hint: 'Name the file with the certificate of its authority as "caFile" in the policy, or mend its certificate.',
+      details,
+    });
+  }
+  if (handshakeCodes.test(code)) {
+    return new KeyturnError('store-unreachable', `${sentence} does not speak TLS as it should (${code}).`, {
+      hint: 'Check whether its address begins with https://, or with http:// where it listens without TLS.',
       details,
     });
   }
@@ -75,11 +81,19 @@ export function unreachable({ what, path }: Asked, label: string, cause: unknown
 
 const whyUnreachable: Readonly<Record<string, string>> = {
   ETIMEDOUT: 'does not answer in time',
-  EMSGSIZE: 'answers with more than it is ever asked for',
+  UND_ERR_CONNECT_TIMEOUT: 'does not answer in time',
+  UND_ERR_SOCKET: 'closes the connection before its answer is whole',
+  UND_ERR_RES_EXCEEDED_MAX_SIZE: 'answers with more than it is ever asked for',
+  HTTPParserError: 'answers with something that is no HTTP',
 };
 
-const tlsCodes = /CERT|ERR_TLS|ERR_SSL|EPROTO|UNABLE_TO|SIGNATURE/;
+const certificateCodes = /CERT|UNABLE_TO|SIGNATURE/;
 
+const handshakeCodes = /ERR_TLS|ERR_SSL|EPROTO/;
+
+/** The transport's errors of an answer that cannot be read have a name, and often no code. */
 function codeOf(cause: unknown): string {
-  return cause instanceof Error && 'code' in cause && typeof cause.code === 'string' ? cause.code : 'unknown';
+  if (!(cause instanceof Error)) return 'unknown';
+  if (cause.name === 'HTTPParserError') return cause.name;
+  return 'code' in cause && typeof cause.code === 'string' ? cause.code : 'unknown';
 }

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
+import { createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -384,7 +385,7 @@ describe('vault without a server', () => {
     [
       'is cut off in the middle',
       (outgoing) => outgoing.write('{"data":', () => outgoing.destroy()),
-      'does not answer (ECONNRESET)',
+      'closes the connection before its answer is whole',
     ],
     ['never ends', neverEnding, 'answers with more than it is ever asked for'],
   ])('says of an answer that %s what became of it', async (_, answer, words) => {
@@ -396,6 +397,21 @@ describe('vault without a server', () => {
     const credentials = { 'auth.token': 't' };
     const timeoutMs = words.includes('in time') ? 200 : 60_000;
     const store = await opened({ address: await listen(server), credentials, more: { timeoutMs } });
+    const error = await expectFailed(store, name, 'store-unreachable');
+    expect(error.message).toContain(words);
+  });
+
+  it.each([
+    ['http', 'answers with something that is no HTTP'],
+    ['https', 'does not speak TLS as it should (ERR_SSL_'],
+  ])('says that what answers at an address with %s is something else', async (protocol, words) => {
+    const server = createTcpServer((socket) => {
+      socket.on('error', () => null);
+      socket.resume().end('SSH-2.0-something\r\n');
+    });
+    later(() => new Promise((resolve) => server.close(resolve)));
+    const address = (await listen(server)).replace('http:', `${protocol}:`);
+    const store = await opened({ address, credentials: { 'auth.token': 't' } });
     const error = await expectFailed(store, name, 'store-unreachable');
     expect(error.message).toContain(words);
   });
