@@ -72,6 +72,13 @@ export function unreachable({ what, path }: Asked, label: string, cause: unknown
       details,
     });
   }
+  if (code === 'UND_ERR_INVALID_ARG') {
+    // The path was looked at before, and the namespace when the policy was read.
+    return new KeyturnError('store-denied', `${what} is not asked of the ${label}: its token cannot be sent.`, {
+      hint: 'It holds a character that no header can carry: put the token there as the server gave it.',
+      details: { path },
+    });
+  }
   const why = whyUnreachable[code] ?? `does not answer (${code})`;
   return new KeyturnError('store-unreachable', `${sentence} ${why}.`, {
     hint: 'Check the address in the policy, and the way to it. It is tried again.',

@@ -416,6 +416,14 @@ describe('vault without a server', () => {
     expect(error.message).toContain(words);
   });
 
+  it('says that a token cannot be sent', async () => {
+    const token = 'hvs.\u20acuro';
+    const store = await opened({ address: 'http://127.0.0.1:9', credentials: { 'auth.token': token } });
+    const error = await expectFailed(store, name, 'store-denied');
+    expect(error.message).toContain('its token cannot be sent');
+    expectNoLeak(token, error, store);
+  });
+
   it('says which address does not answer', async () => {
     const store = await opened({ address: 'http://127.0.0.1:9', credentials: { 'auth.token': 't' } });
     const error = await expectFailed(store, name, 'store-unreachable');
