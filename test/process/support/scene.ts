@@ -125,7 +125,8 @@ export class Scene {
       return;
     }
     for (const [path, content] of files) {
-      if (path === 'token' || path === 'naive-secret') this.keep(content.toString());
+      // One that was made a moment ago is empty yet.
+      if ((path === 'token' || path === 'naive-secret') && content.length > 0) this.keep(content.toString());
       if (/secrets\/.*\.json$/.test(path)) this.#keepDocument(content);
       this.#take(`${name}/${path}`, content);
     }
