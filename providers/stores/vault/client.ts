@@ -45,7 +45,7 @@ export class VaultClient {
       () => import('node-vault'),
     );
     const ca = policy.caFile === null ? null : await certificates(policy.caFile);
-    const transport = createTransport({ address: policy.address, ca, timeoutMs: policy.timeoutMs });
+    const transport = await createTransport({ address: policy.address, ca, timeoutMs: policy.timeoutMs });
     const vault = nodeVault({
       apiVersion: 'v1',
       endpoint: policy.address,

@@ -1,4 +1,4 @@
-import { Pool, type Dispatcher } from 'undici';
+import type { Dispatcher } from 'undici';
 
 /**
  * What carries node-vault's calls, in the place of its own: it would follow a redirect with the token in the call, use the
@@ -47,7 +47,9 @@ const keptAliveMs = 30_000;
  * By undici's dispatcher, because a refresh asks for every secret, and `node:http` takes half as much again for each. Throws the
  * system's errors and undici's, and an `Error` with the code ETIMEDOUT where nothing came in time.
  */
-export function createTransport({ address, ca, timeoutMs }: TransportOptions): Transport {
+export async function createTransport({ address, ca, timeoutMs }: TransportOptions): Promise<Transport> {
+  // Loaded when a store is opened, as node-vault is.
+  const { Pool } = await import('undici');
   const server = new URL(address);
   const prefix = server.pathname.replace(/\/$/, '');
   const pool = new Pool(server.origin, {
