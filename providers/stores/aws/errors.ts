@@ -1,6 +1,8 @@
 import { isKeyturnError, KeyturnError } from '../../../src/model/errors.ts';
 import { isRecord, type Fields } from '../../../src/model/json.ts';
 import { storeThrottled } from '../../../src/ports/store-errors.ts';
+import { systemCode } from '../../files.ts';
+import { tlsFailure } from '../tls.ts';
 
 /**
  * What Secrets Manager, the SDK or the way to the service says, in keyturn's words. No text of theirs is repeated, and no error of
@@ -147,12 +149,8 @@ function unanswered(error: unknown, { what, name }: Asked, label: string): Keytu
     });
   }
   const sentence = `${what} cannot be reached: the ${label}`;
-  if (/CERT|ERR_TLS|ERR_SSL|EPROTO|UNABLE_TO|SIGNATURE/.test(code)) {
-    return new KeyturnError('store-unreachable', `${sentence} shows a certificate that is not trusted (${code}).`, {
-      hint: 'Name the file with the certificate of its authority in NODE_EXTRA_CA_CERTS, or mend its certificate.',
-      details,
-    });
-  }
+  const failed = tlsFailure(code, { sentence, authority: 'in NODE_EXTRA_CA_CERTS', details });
+  if (failed !== null) return failed;
   const isLate = /^(?:ETIMEDOUT|TimeoutError|AbortError|ABORT_ERR)$/.test(code);
   const why = isLate ? 'does not answer in time' : `does not answer (${code})`;
   return new KeyturnError('store-unreachable', `${sentence} ${why}.`, {
@@ -182,6 +180,5 @@ function nameOf(error: unknown): string {
 }
 
 function codeOf(error: unknown): string {
-  if (error instanceof Error && 'code' in error && typeof error.code === 'string') return error.code;
-  return nameOf(error);
+  return systemCode(error) ?? nameOf(error);
 }

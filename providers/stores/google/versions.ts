@@ -26,8 +26,6 @@ export class GoogleVersions {
   readonly label: string;
   readonly #client: GoogleClient;
   readonly #policy: GoogleStorePolicy;
-  /** By key. */
-  readonly #resources = new Map<string, string>();
 
   constructor(client: GoogleClient, policy: GoogleStorePolicy) {
     this.label = client.label;
@@ -37,11 +35,7 @@ export class GoogleVersions {
 
   /** The resource of that key. Throws `store-denied` for a key that has no place here. */
   resourceOf({ key, what }: Wanted): string {
-    const before = this.#resources.get(key);
-    if (before !== undefined) return before;
-    const resource = `${parentOf(this.#policy)}/secrets/${idOf(key, this.#policy.prefix, what)}`;
-    this.#resources.set(key, resource);
-    return resource;
+    return `${parentOf(this.#policy)}/secrets/${idOf(key, this.#policy.prefix, what)}`;
   }
 
   /** By number, which alone is never answered from an older moment. */

@@ -1,5 +1,7 @@
 import { KeyturnError } from '../../../src/model/errors.ts';
 import { storeThrottled } from '../../../src/ports/store-errors.ts';
+import { systemCode } from '../../files.ts';
+import { tlsFailure } from '../tls.ts';
 import type { Answer } from './transport.ts';
 
 /** What the server, or the way to it, says, in keyturn's words. No text of the server is repeated: it may hold anything. */
@@ -60,18 +62,8 @@ export function unreachable({ what, path }: Asked, label: string, cause: unknown
   const code = codeOf(cause);
   const details = { path, system: code };
   const sentence = `${what} cannot be reached: the ${label}`;
-  if (certificateCodes.test(code)) {
-    return new KeyturnError('store-unreachable', `${sentence} shows a certificate that is not trusted (${code}).`, {
-      hint: 'Name the file with the certificate of its authority as "caFile" in the policy, or mend its certificate.',
-      details,
-    });
-  }
-  if (handshakeCodes.test(code)) {
-    return new KeyturnError('store-unreachable', `${sentence} does not speak TLS as it should (${code}).`, {
-      hint: 'Check whether its address begins with https://, or with http:// where it listens without TLS.',
-      details,
-    });
-  }
+  const failed = tlsFailure(code, { sentence, authority: 'as "caFile" in the policy', details });
+  if (failed !== null) return failed;
   if (code === 'UND_ERR_INVALID_ARG') {
     // The path was looked at before, and the namespace when the policy was read.
     return new KeyturnError('store-denied', `${what} is not asked of the ${label}: its token cannot be sent.`, {
@@ -94,13 +86,8 @@ const whyUnreachable: Readonly<Record<string, string>> = {
   HTTPParserError: 'answers with something that is no HTTP',
 };
 
-const certificateCodes = /CERT|UNABLE_TO|SIGNATURE/;
-
-const handshakeCodes = /ERR_TLS|ERR_SSL|EPROTO/;
-
 /** The transport's errors of an answer that cannot be read have a name, and often no code. */
 function codeOf(cause: unknown): string {
-  if (!(cause instanceof Error)) return 'unknown';
-  if (cause.name === 'HTTPParserError') return cause.name;
-  return 'code' in cause && typeof cause.code === 'string' ? cause.code : 'unknown';
+  if (cause instanceof Error && cause.name === 'HTTPParserError') return cause.name;
+  return systemCode(cause) ?? 'unknown';
 }

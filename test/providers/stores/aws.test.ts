@@ -387,6 +387,14 @@ describe('aws without a server', () => {
     expect(error.hint).toContain('NODE_EXTRA_CA_CERTS');
   });
 
+  it('says that what answers at an address with https does not speak TLS', async () => {
+    const plain = createServer((_incoming, outgoing) => void outgoing.end());
+    later(() => new Promise((resolve) => plain.close(resolve)));
+    const store = await opened({ endpoint: (await listen(plain)).replace('http:', 'https:') });
+    const error = await expectFailed(store, name, 'store-unreachable');
+    expect(error.message).toContain('does not speak TLS as it should');
+  });
+
   it('is not asked in plain http on another machine, whoever names it', async () => {
     vi.stubEnv('AWS_ENDPOINT_URL_SECRETS_MANAGER', 'http://192.0.2.1:4566');
     const store = await opened({ endpoint: null });
